@@ -1,0 +1,32 @@
+#pragma once
+
+#include <devices/virtio.h>
+
+/*
+ * Block device (virtio 1.2, 5.2) over one file descriptor, with a thread
+ * of its own. Requests: in, out, flush (fdatasync), get-id, discard
+ * (punch hole) and write-zeroes; others are answered UNSUPP. Every
+ * request is checked against the capacity that was fixed at creation, so
+ * a file never grows. A read-only disk answers every change with IOERR.
+ * The cache is write-back with FLUSH offered: what the guest was told is
+ * flushed is on the disk.
+ */
+struct virtio_blk;
+
+struct virtio_blk_config {
+	int fd;        /* taken over on success */
+	uint64_t size; /* bytes, a multiple of 512; the capacity */
+	bool read_only;
+	char serial[20]; /* not necessarily NUL-terminated */
+};
+
+int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
+	const struct virtio_blk_config *cfg, struct kerr *e);
+void virtio_blk_free(struct virtio_blk *b);
+struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
+
+/* Host-side totals since creation, for metering. Any thread. */
+struct virtio_blk_stats {
+	uint64_t read_bytes, written_bytes, read_ops, write_ops, flushes, errors;
+};
+void virtio_blk_get_stats(struct virtio_blk *b, struct virtio_blk_stats *ret);

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <devices/virtio.h>
+
+/*
+ * Socket device (virtio 1.2, 5.10), stream sockets only: a multiplexer
+ * between guest streams and plain host sockets. All of it runs on the
+ * loop's thread.
+ *
+ * The guest's CID is fixed; packets with another source CID are dropped
+ * (identity cannot be forged). Connections are kept by (local CID, local
+ * port, guest port), at most `max_conns` of them; each has bounded buffers
+ * and credit both ways (5.10.6.3).
+ *
+ * A host socket is a connected, non-blocking stream socket or pipe end.
+ * End of file from one side is a half-close of the other (shutdown(2)
+ * flags both ways); an error resets both.
+ */
+struct virtio_vsock;
+struct vsock_conn;
+
+struct virtio_vsock_ops {
+	/*
+	 * The guest asks for (dst_cid, dst_port). The owner answers later, or
+	 * at once from inside this call, by virtio_vsock_accept or
+	 * virtio_vsock_refuse with the same id. Ids are never used twice.
+	 */
+	void (*guest_connect)(
+		void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port);
+	/* A request of virtio_vsock_connect ended: 0, or -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT. */
+	void (*connect_done)(void *user, uint64_t id, int result);
+};
+
+struct virtio_vsock_config {
+	uint64_t guest_cid;
+	unsigned max_conns;          /* 0: 1024 */
+	uint32_t buf_alloc;          /* receive credit offered per connection; 0: 256 KiB */
+	uint64_t connect_timeout_ns; /* host-initiated; 0: 10 s */
+	const struct virtio_vsock_ops *ops;
+	void *user;
+};
+
+int virtio_vsock_new(struct virtio_vsock **ret, const struct gmem *mem, struct loop *loop,
+	const struct virtio_vsock_config *cfg, struct kerr *e);
+void virtio_vsock_free(struct virtio_vsock *v);
+struct virtio_dev *virtio_vsock_dev(struct virtio_vsock *v);
+
+/*
+ * Opens a stream from (src_cid, a fresh port) to the guest's port; fd
+ * becomes the device's in any case. connect_done(id) follows, never from
+ * inside this call. -EMFILE when the table is full, -ENOTCONN before the
+ * driver is up (then connect_done is not called and fd is closed).
+ */
+int virtio_vsock_connect(
+	struct virtio_vsock *v, uint64_t id, uint64_t src_cid, uint32_t dst_port, int fd);
+
+/* Answers to guest_connect. fd becomes the device's in any case. An id that is gone is fine. */
+void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd);
+void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id);
+
+struct virtio_vsock_stats {
+	uint64_t rx_bytes, tx_bytes; /* payload: to the guest, from the guest */
+	uint64_t conns_open, conns_total, resets, dropped;
+};
+void virtio_vsock_get_stats(struct virtio_vsock *v, struct virtio_vsock_stats *ret);
