@@ -1,0 +1,1 @@
+#include <wire/api_proto.h>

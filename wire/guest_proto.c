@@ -1,0 +1,1 @@
+#include <wire/guest_proto.h>

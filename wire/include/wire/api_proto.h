@@ -1,0 +1,38 @@
+#pragma once
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include <base/fdpass.h>
+#include <base/kerr.h>
+
+/*
+ * Requests of the command line to kosvmd: one request a connection, over a
+ * SOCK_SEQPACKET unix socket; every message is one JSON object of at most
+ * API_MSG_MAX bytes, with file descriptors beside it. The CLI opens the
+ * files its user named, so kosvmd never follows a user's path.
+ *
+ *   request:  {"api": 1, "verb": "run", …arguments of the verb}
+ *   replies:  {"progress": "text"} or {"data": {…}} any number of times, then
+ *             {"ok": {…}} or {"error": {"code": ERRNO, "message": "one line"}}
+ */
+#define API_VERSION 1
+#define API_MSG_MAX 131072u
+
+/* 0 or -errno; the object and the fds stay the caller's. */
+int api_send(int sock, const json_t *msg, const int *fds, size_t nfds, struct kerr *e);
+
+/*
+ * 1: a message (the caller's to json_decref; fds the caller's), 0: end of
+ * stream, -errno. Duplicate keys, non-objects and depth are refused.
+ */
+int api_recv(int sock, json_t **ret, int *fds, size_t max_fds, size_t *ret_nfds, struct kerr *e);
+
+/* Where kosvmd listens and keeps its files, from the environment and the uid. */
+struct api_paths {
+	char run_dir[256];   /* $KOSVM_RUN, /run/kosvm, or $XDG_RUNTIME_DIR/kosvm */
+	char state_dir[256]; /* $KOSVM_STATE, /var/lib/kosvm, or $XDG_STATE_HOME/kosvm */
+	char socket[300];    /* run_dir/kosvmd.sock */
+};
+int api_paths_get(struct api_paths *ret, struct kerr *e);

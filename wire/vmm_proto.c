@@ -1,0 +1,1 @@
+#include <wire/vmm_proto.h>
