@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <base/log.h>
 #include <base/loop.h>
 #include <devices/gmem.h>
 #include <devices/virtq.h>
@@ -34,8 +35,8 @@ struct virtio_dev_ops {
 	 */
 	int (*activate)(struct virtio_dev *dev);
 	/*
-	 * Status 0 was written or the VM ends: when it returns, no thread of
-	 * the device touches a queue. Dev->lock held, and the serving thread
+	 * Status 0 was written or the VM ends, and activate had succeeded: when
+	 * it returns, no thread of the device touches a queue. Dev->lock held, and the serving thread
 	 * may be in the middle of a request: it must not take dev->lock while
 	 * it holds what reset waits for.
 	 */
@@ -49,20 +50,21 @@ struct virtio_dev_ops {
 struct virtio_dev {
 	const struct virtio_dev_ops *ops;
 	uint32_t device_id; /* virtio 1.2, section 5 */
-	uint64_t offered;   /* feature bits; VIRTIO_F_VERSION_1 is added by init */
+	uint64_t offered;   /* feature bits; init adds VERSION_1, INDIRECT_DESC and EVENT_IDX */
 	unsigned queue_count;
 	const struct gmem *mem;
 
 	/* Owned by the transport. */
 	pthread_mutex_t lock;
 	uint64_t features; /* what the driver accepted */
-	uint32_t status;
+	_Atomic uint32_t status; /* bits are only ever added, but for a reset */
 	uint32_t device_features_sel;
 	uint32_t driver_features_sel;
 	uint64_t driver_features;
+	bool driver_features_bad; /* a bit beyond 63 was accepted */
 	uint32_t queue_sel;
-	uint32_t config_generation;
-	bool activated;
+	_Atomic uint32_t config_generation;
+	bool activated; /* between a successful activate and reset */
 	_Atomic uint32_t interrupt_status;
 	struct virtio_queue_setup {
 		uint32_t num;
@@ -76,6 +78,7 @@ struct virtio_dev {
 	 */
 	int notify[VIRTIO_MAX_QUEUES];
 	int irq;
+	struct log_limit fail_log; /* serving thread */
 };
 
 /* ops, device_id, offered, queue_count are set by the caller. */
