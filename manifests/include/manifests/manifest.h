@@ -1,0 +1,75 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <base/kerr.h>
+
+/*
+ * An agent's manifest: what it is made of and what it may do, as an INI
+ * file of at most MANIFEST_MAX_BYTES. The signature is verified over the
+ * raw bytes before a single one is parsed (manifests/minisign.h).
+ *
+ * Every mistake is one error "FILE:LINE: key = value: expected …".
+ * Unknown sections and keys, keys given twice, values out of range, bytes
+ * that are not UTF-8, NULs and lines over MANIFEST_LINE_MAX are mistakes.
+ *
+ *   [agent]      name, version (unsigned)
+ *   [image]      kernel, initramfs, rootfs = blake2b:HEX
+ *   [resources]  vcpus, memory, state (size of the state disk; 0: none)
+ *   [run]        command, user (uid or uid:gid or a name; never root),
+ *                workdir, start-timeout, stop-timeout, console (size of the
+ *                boot log kept), log (size of the agent's log kept)
+ *   [env]        NAME = value, any number up to MANIFEST_ENV_MAX
+ *
+ * command is split into words as a shell would, with '…', "…" and \, and
+ * without any expansion.
+ */
+#define MANIFEST_MAX_BYTES 65536u
+#define MANIFEST_LINE_MAX  1024u
+#define MANIFEST_ARGV_MAX  64u
+#define MANIFEST_ENV_MAX   64u
+#define MANIFEST_NAME_MAX  63u
+#define DIGEST_LEN         32u /* BLAKE2b-256 */
+
+struct digest {
+	uint8_t bytes[DIGEST_LEN];
+};
+
+/* "blake2b:" and 64 hexadecimal digits. */
+#define DIGEST_TEXT_LEN (8u + 2u * DIGEST_LEN)
+void digest_format(const struct digest *d, char out[static DIGEST_TEXT_LEN + 1]);
+int digest_parse(const char *s, struct digest *ret); /* 0 or -EINVAL */
+
+struct manifest {
+	char name[MANIFEST_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9-]*[a-z0-9])? */
+	uint32_t version;
+	struct digest kernel, initramfs, rootfs;
+	uint32_t vcpus;            /* 1..32 */
+	uint64_t memory;           /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB */
+	uint64_t state;            /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096 */
+	char **argv;               /* NULL-terminated, at least one; argv[0] is an absolute path */
+	char **env;                /* NULL-terminated, NAME=value */
+	char user[33];             /* default "1000:1000" */
+	char workdir[256];         /* absolute; default "/state" with a state disk, else "/" */
+	uint64_t start_timeout_ns; /* default 60 s */
+	uint64_t stop_timeout_ns;  /* default 10 s */
+	uint64_t console_max;      /* default 1 MiB */
+	uint64_t log_max;          /* default 16 MiB */
+};
+
+/*
+ * Parses len bytes; `file` names them in errors. On success the caller
+ * calls manifest_done. On failure *ret is untouched.
+ */
+int manifest_parse(
+	const char *file, const char *data, size_t len, struct manifest *ret, struct kerr *e);
+void manifest_done(struct manifest *m); /* NULL and zeroed are fine */
+
+/* Splits as [run] command is split; NULL-terminated, freed by manifest_free_words. */
+int manifest_split_words(const char *s, char ***ret, struct kerr *e);
+void manifest_free_words(char **words);
+
+/* The rule for agent names, for the API and the CLI too. */
+bool manifest_name_ok(const char *s);
