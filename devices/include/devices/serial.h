@@ -10,7 +10,10 @@
  * finds an empty receiver), with loopback mode and interrupts so that
  * the stock driver is content. What the guest prints goes to `out_fd`
  * (bounded: after max_bytes one line says that the rest is dropped) and
- * the last SERIAL_TAIL bytes are kept for error reports.
+ * the last SERIAL_TAIL bytes are kept for error reports. It is written out
+ * by lines; what a slow reader or a full disk does not take is dropped, and
+ * a line in the log says how much. A process whose out_fd is a pipe ignores
+ * SIGPIPE.
  *
  * serial_read/write: vCPU threads, lock inside. `irq_fd` is an eventfd.
  */
@@ -19,8 +22,8 @@
 struct serial;
 
 struct serial_config {
-	int out_fd;         /* taken over; -1: the tail only */
-	uint64_t max_bytes; /* written to out_fd at most */
+	int out_fd;         /* taken over on success, made non-blocking; -1: the tail only */
+	uint64_t max_bytes; /* of the guest's written to out_fd at most */
 	int irq_fd;         /* borrowed; -1: none */
 };
 

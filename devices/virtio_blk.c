@@ -1,0 +1,276 @@
+#include <devices/virtio_blk.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include <linux/virtio_ids.h>
+
+#include <base/cleanup.h>
+
+#include "blk_request.h"
+
+#define WORKER_STACK (128u << 10)
+
+struct virtio_blk {
+	struct virtio_dev dev;
+	struct blk_context ctx;
+	uint8_t config[BLK_CONFIG_SIZE];
+	/*
+	 * Held by the worker while it serves, by a vCPU's activate and reset.
+	 * Taken after dev->lock; the worker takes nothing while it holds it,
+	 * and leaves soon once ctx.disk.quiesce is set: so a reset waits for
+	 * one system call at most, and never for itself.
+	 */
+	pthread_mutex_t serving;
+	bool active;
+	bool started;
+	_Atomic bool stop;
+	int stop_fd;
+	pthread_t worker;
+	struct virtq_chain chain; /* worker */
+};
+
+static struct virtio_blk *blk_of(struct virtio_dev *dev)
+{
+	return container_of(dev, struct virtio_blk, dev);
+}
+
+static void wake(int fd)
+{
+	uint64_t one = 1;
+	ssize_t n = write(fd, &one, sizeof(one));
+
+	(void)n; /* full: awake already */
+}
+
+/* b->serving held. Until the queue is empty, broken, or a reset waits. */
+static void serve(struct virtio_blk *b)
+{
+	struct virtq *q = &b->dev.queues[0];
+
+	do {
+		virtq_disable_notify(q);
+		while (!atomic_load(&b->ctx.disk.quiesce)) {
+			uint32_t written;
+			int r = virtq_pop(q, &b->chain);
+
+			if (!r)
+				break;
+			if (r > 0)
+				r = blk_request_run(&b->ctx, &b->chain, &written);
+			if (r == -ECANCELED)
+				return;
+			if (r < 0) {
+				q->broken = true;
+				virtio_dev_fail(&b->dev, "malformed block request");
+				return;
+			}
+			virtq_push(q, b->chain.head, written);
+			virtio_dev_signal_used(&b->dev, q);
+		}
+		if (atomic_load(&b->ctx.disk.quiesce))
+			return;
+	} while (virtq_enable_notify(q));
+}
+
+static void *worker_main(void *arg)
+{
+	struct virtio_blk *b = arg;
+	struct pollfd fds[] = {
+		{ .fd = b->dev.notify[0], .events = POLLIN },
+		{ .fd = b->stop_fd, .events = POLLIN },
+	};
+
+	while (!atomic_load(&b->stop)) {
+		uint64_t count;
+
+		if (poll(fds, array_size(fds), -1) < 0 && errno != EINTR)
+			break;
+		if (read(b->dev.notify[0], &count, sizeof(count)) < 0)
+			continue;
+		(void)pthread_mutex_lock(&b->serving);
+		if (b->active)
+			serve(b);
+		(void)pthread_mutex_unlock(&b->serving);
+	}
+	return NULL;
+}
+
+static int blk_activate(struct virtio_dev *dev)
+{
+	struct virtio_blk *b = blk_of(dev);
+
+	(void)pthread_mutex_lock(&b->serving);
+	b->ctx.features = dev->features;
+	b->active = true;
+	(void)pthread_mutex_unlock(&b->serving);
+	/* Requests may have been made available before DRIVER_OK without a kick. */
+	wake(dev->notify[0]);
+	return 0;
+}
+
+static void blk_reset(struct virtio_dev *dev)
+{
+	struct virtio_blk *b = blk_of(dev);
+
+	atomic_store(&b->ctx.disk.quiesce, true);
+	(void)pthread_mutex_lock(&b->serving);
+	b->active = false;
+	atomic_store(&b->ctx.disk.quiesce, false);
+	(void)pthread_mutex_unlock(&b->serving);
+}
+
+static void blk_config_read(struct virtio_dev *dev, uint32_t offset, void *buf, uint32_t len)
+{
+	const struct virtio_blk *b = blk_of(dev);
+
+	memset(buf, 0, len);
+	if (offset >= BLK_CONFIG_SIZE)
+		return;
+	if (len > BLK_CONFIG_SIZE - offset)
+		len = BLK_CONFIG_SIZE - offset;
+	memcpy(buf, b->config + offset, len);
+}
+
+/* The only writable field is `writeback`, of a feature that is not offered. */
+static void blk_config_write(struct virtio_dev *dev, uint32_t offset, const void *buf, uint32_t len)
+{
+	(void)dev;
+	(void)offset;
+	(void)buf;
+	(void)len;
+}
+
+static const struct virtio_dev_ops blk_ops = {
+	.activate = blk_activate,
+	.reset = blk_reset,
+	.config_read = blk_config_read,
+	.config_write = blk_config_write,
+};
+
+static int start_worker(struct virtio_blk *b)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int err;
+
+	err = pthread_attr_init(&attr);
+	if (err)
+		return -err;
+	err = pthread_attr_setstacksize(&attr, WORKER_STACK);
+	if (!err) {
+		/* The worker inherits a full mask: signals are for others. */
+		(void)sigfillset(&all);
+		(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+		err = pthread_create(&b->worker, &attr, worker_main, b);
+		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	(void)pthread_attr_destroy(&attr);
+	if (err)
+		return -err;
+	b->started = true;
+	(void)pthread_setname_np(b->worker, "blk");
+	return 0;
+}
+
+static int check_config(const struct virtio_blk_config *cfg, struct kerr *e)
+{
+	int r;
+
+	if (cfg->size % BLK_SECTOR)
+		return kerr_set(e, EINVAL, "disk of %llu bytes: expected a multiple of %u",
+			(unsigned long long)cfg->size, BLK_SECTOR);
+	r = blk_disk_check(cfg->fd, cfg->size);
+	if (r == -EINVAL)
+		return kerr_set(e, EINVAL,
+			"disk: expected a file or block device of at least %llu bytes",
+			(unsigned long long)cfg->size);
+	return r < 0 ? kerr_errno(e, -r, "disk") : 0;
+}
+
+int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
+	const struct virtio_blk_config *cfg, struct kerr *e)
+{
+	struct virtio_blk *b;
+	int r = check_config(cfg, e);
+
+	if (r < 0)
+		return r;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return kerr_errno(e, ENOMEM, "block device");
+	b->stop_fd = -1;
+	b->ctx.disk = (struct blk_disk){
+		.fd = -1,
+		.size = cfg->size,
+		.read_only = cfg->read_only,
+	};
+	memcpy(b->ctx.id, cfg->serial, sizeof(b->ctx.id));
+	blk_config_fill(b->config, &b->ctx.disk);
+	(void)pthread_mutex_init(&b->serving, NULL);
+	b->dev.ops = &blk_ops;
+	b->dev.device_id = VIRTIO_ID_BLOCK;
+	b->dev.queue_count = 1;
+	b->dev.offered = blk_features(cfg->read_only);
+
+	r = virtio_dev_init(&b->dev, mem, e);
+	if (r < 0)
+		goto fail;
+	b->stop_fd = eventfd(0, EFD_CLOEXEC);
+	if (b->stop_fd < 0) {
+		r = kerr_errno(e, errno, "block device: eventfd");
+		goto fail;
+	}
+	r = start_worker(b);
+	if (r < 0) {
+		(void)kerr_errno(e, -r, "block device: starting its thread");
+		goto fail;
+	}
+	/* Nothing can fail any more; the worker looks at it after activate only. */
+	b->ctx.disk.fd = cfg->fd;
+	*ret = b;
+	return 0;
+fail:
+	virtio_blk_free(b);
+	return r;
+}
+
+void virtio_blk_free(struct virtio_blk *b)
+{
+	if (!b)
+		return;
+	if (b->started) {
+		atomic_store(&b->stop, true);
+		atomic_store(&b->ctx.disk.quiesce, true);
+		wake(b->stop_fd);
+		(void)pthread_join(b->worker, NULL);
+	}
+	virtio_dev_done(&b->dev);
+	close_fd(&b->stop_fd);
+	close_fd(&b->ctx.disk.fd);
+	(void)pthread_mutex_destroy(&b->serving);
+	free(b);
+}
+
+struct virtio_dev *virtio_blk_dev(struct virtio_blk *b)
+{
+	return &b->dev;
+}
+
+void virtio_blk_get_stats(struct virtio_blk *b, struct virtio_blk_stats *ret)
+{
+	struct blk_counters *c = &b->ctx.counters;
+
+	*ret = (struct virtio_blk_stats){
+		.read_bytes = atomic_load(&c->read_bytes),
+		.written_bytes = atomic_load(&c->written_bytes),
+		.read_ops = atomic_load(&c->read_ops),
+		.write_ops = atomic_load(&c->write_ops),
+		.flushes = atomic_load(&c->flushes),
+		.errors = atomic_load(&c->errors),
+	};
+}
