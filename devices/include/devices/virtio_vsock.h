@@ -14,16 +14,19 @@
  *
  * A host socket is a connected, non-blocking stream socket or pipe end.
  * End of file from one side is a half-close of the other (shutdown(2)
- * flags both ways); an error resets both.
+ * flags both ways); an error resets both. A process that hands over write
+ * ends of pipes must ignore SIGPIPE; sockets never raise it.
+ *
+ * After a reset by the driver every host socket is closed, by the loop.
  */
 struct virtio_vsock;
-struct vsock_conn;
 
 struct virtio_vsock_ops {
 	/*
 	 * The guest asks for (dst_cid, dst_port). The owner answers later, or
 	 * at once from inside this call, by virtio_vsock_accept or
-	 * virtio_vsock_refuse with the same id. Ids are never used twice.
+	 * virtio_vsock_refuse with the same id. Ids are never used twice; they
+	 * have nothing to do with those of virtio_vsock_connect.
 	 */
 	void (*guest_connect)(
 		void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port);
@@ -35,13 +38,16 @@ struct virtio_vsock_config {
 	uint64_t guest_cid;
 	unsigned max_conns;          /* 0: 1024 */
 	uint32_t buf_alloc;          /* receive credit offered per connection; 0: 256 KiB */
+	uint64_t buf_total;          /* bound on all of it, above 8 KiB each; 0: 16 MiB */
 	uint64_t connect_timeout_ns; /* host-initiated; 0: 10 s */
+	uint64_t close_timeout_ns;   /* wait for the guest's RST (5.10.6.5); 0: 8 s */
 	const struct virtio_vsock_ops *ops;
 	void *user;
 };
 
 int virtio_vsock_new(struct virtio_vsock **ret, const struct gmem *mem, struct loop *loop,
 	const struct virtio_vsock_config *cfg, struct kerr *e);
+/* Not from inside a callback. Pending requests end without connect_done. */
 void virtio_vsock_free(struct virtio_vsock *v);
 struct virtio_dev *virtio_vsock_dev(struct virtio_vsock *v);
 
@@ -58,6 +64,14 @@ int virtio_vsock_connect(
 void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd);
 void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id);
 
+/*
+ * Ends every connection without a word and tells the driver so by a
+ * TRANSPORT_RESET event (5.10.6.7), at once or when it gives a buffer: for a
+ * guest that wakes on another host. connect_done follows for pending ones.
+ */
+void virtio_vsock_transport_reset(struct virtio_vsock *v);
+
+/* Loop thread. resets: streams refused or cut; dropped: packets not even answered. */
 struct virtio_vsock_stats {
 	uint64_t rx_bytes, tx_bytes; /* payload: to the guest, from the guest */
 	uint64_t conns_open, conns_total, resets, dropped;
