@@ -38,6 +38,15 @@
 #define BOARD_HIGHMEM_BASE   (4ULL << 30)
 #define BOARD_NO_FD          (-1)
 
+/*
+ * The kernel's command line that boots Debian's kernels fast and quietly:
+ *   console=ttyS0  the serial line is the only console
+ *   quiet          a character costs an exit or two
+ *   panic=-1       a panic is a reset at once: the VMM ends and says so
+ *   pci=off        there is no PCI; the kernel would look for it
+ */
+#define BOARD_CMDLINE_DEFAULT "console=ttyS0 quiet panic=-1 pci=off"
+
 enum board_device { BOARD_BLK = 1, BOARD_VSOCK, BOARD_RNG };
 
 struct board_slot {
@@ -71,12 +80,13 @@ struct board {
 /* Appends a slot with the next address and GSI; NULL when all are taken. */
 struct board_slot *board_add_slot(struct board *b, enum board_device device);
 
-/* Writes the tree: returns its length (<= len) or -errno. */
+/* Writes the tree (buf aligned to 8): returns its length (<= len) or -errno. */
 int board_encode(const struct board *b, void *buf, size_t len, struct kerr *e);
 
 /*
- * Reads and checks a tree: limits above, addresses and GSIs unique and in
- * range, fd indexes < nfds, no unknown node. -EINVAL with a message that
- * names the node and property.
+ * Reads and checks a tree (at an address aligned to 8): limits above,
+ * addresses and GSIs unique and in range, fd indexes < nfds and each used
+ * once, one vsock at most, no unknown node or property. -EINVAL with a
+ * message that names the node and property.
  */
 int board_decode(const void *fdt, size_t len, unsigned nfds, struct board *ret, struct kerr *e);

@@ -1,0 +1,212 @@
+#include "machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <base/cleanup.h>
+
+#include "bus.h"
+#include "ending.h"
+#include "kvm.h"
+#include "machine_devices.h"
+#include "memory.h"
+#include "vcpu.h"
+#include "x86_64/boot.h"
+#include "x86_64/cpu.h"
+#include "x86_64/ports.h"
+
+struct machine {
+	struct loop *loop;
+	const struct machine_ops *ops;
+	void *user;
+	int vm_fd;
+	struct gmem mem;
+	struct bus ports;
+	struct bus mmio;
+	struct machine_devices devices;
+	struct ending ending;
+	struct loop_fd ending_watch;
+	struct vcpu_env env;
+	unsigned vcpu_count;
+	struct vcpu *vcpus[BOARD_MAX_VCPUS];
+};
+
+static void on_ending(struct loop_fd *w, uint32_t events)
+{
+	struct machine *m = container_of(w, struct machine, ending_watch);
+
+	(void)events;
+	/* Reported once and never changed afterwards; the eventfd ordered it before us. */
+	loop_fd_del(w);
+	m->ops->ended(m->user, m->ending.reason, m->ending.text);
+}
+
+static void on_guest_connect(
+	void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port)
+{
+	struct machine *m = user;
+
+	m->ops->guest_connect(m->user, id, dst_cid, dst_port, src_port);
+}
+
+static void on_connect_done(void *user, uint64_t id, int result)
+{
+	struct machine *m = user;
+
+	m->ops->connect_done(m->user, id, result);
+}
+
+static const struct virtio_vsock_ops vsock_ops = {
+	.guest_connect = on_guest_connect,
+	.connect_done = on_connect_done,
+};
+
+static int load_guest(struct machine *m, const struct board *b, const int *fds,
+	struct boot_entry *entry, struct kerr *e)
+{
+	int initrd = b->initrd_fd == BOARD_NO_FD ? -1 : fds[b->initrd_fd];
+	int r = boot_load_kernel(&m->mem, fds[b->kernel_fd], b->kernel_size, entry, e);
+
+	if (r < 0)
+		return kerr_wrap(e, "kernel");
+	return boot_write_tables(&m->mem, b, entry, initrd, e);
+}
+
+static int add_devices(struct machine *m, const struct board *b, int *fds, struct kerr *e)
+{
+	const struct machine_devices_config cfg = {
+		.vm_fd = m->vm_fd,
+		.loop = m->loop,
+		.mem = &m->mem,
+		.board = b,
+		.fds = fds,
+		.vsock_ops = &vsock_ops,
+		.vsock_user = m,
+	};
+	int r = machine_devices_init(&m->devices, &cfg, &m->mmio, e);
+
+	return r < 0 ? r : ports_add(&m->ports, m->devices.serial, &m->ending, e);
+}
+
+static int add_vcpus(struct machine *m, const struct board *b, int kvm_fd,
+	const struct boot_entry *entry, struct kerr *e)
+{
+	m->env.ports = &m->ports;
+	m->env.mmio = &m->mmio;
+	m->env.ending = &m->ending;
+	for (unsigned i = 0; i < b->vcpus; i++) {
+		int r = vcpu_new(&m->vcpus[i], &m->env, kvm_fd, m->vm_fd, i, e);
+
+		if (r < 0)
+			return r;
+		m->vcpu_count++;
+		r = cpu_setup(kvm_fd, vcpu_fd(m->vcpus[i]), i, b->vcpus, entry, e);
+		if (r < 0)
+			return kerr_wrap(e, "vCPU %u", i);
+	}
+	return 0;
+}
+
+/* Memory is set before the irqchip is made: creation is faster that way round. */
+static int build(struct machine *m, const struct board *b, int *fds, struct kerr *e)
+{
+	int kvm_fd = fds[b->kvm_fd];
+	struct boot_entry entry;
+	int r = ending_init(&m->ending, e);
+
+	if (r == 0) {
+		m->ending_watch.fn = on_ending;
+		r = loop_fd_add(m->loop, &m->ending_watch, m->ending.event, EPOLLIN);
+	}
+	if (r == 0)
+		r = kvm_check(kvm_fd, e);
+	if (r == 0)
+		r = memory_map(&m->mem, b->memory, e);
+	if (r == 0)
+		r = load_guest(m, b, fds, &entry, e);
+	if (r == 0)
+		r = kvm_create_vm(kvm_fd, &m->vm_fd, e);
+	if (r == 0)
+		r = kvm_set_memory(m->vm_fd, &m->mem, e);
+	if (r == 0)
+		r = kvm_create_irqchip(m->vm_fd, e);
+	if (r == 0)
+		r = add_devices(m, b, fds, e);
+	if (r == 0)
+		r = add_vcpus(m, b, kvm_fd, &entry, e);
+	return r;
+}
+
+int machine_new(struct machine **ret, struct loop *loop, const struct board *b, int *fds,
+	size_t nfds, const struct machine_ops *ops, void *user, struct kerr *e)
+{
+	struct machine *m = calloc(1, sizeof(*m));
+	int r = -ENOMEM;
+
+	if (m) {
+		m->loop = loop;
+		m->ops = ops;
+		m->user = user;
+		m->vm_fd = -1;
+		m->ending.event = -1;
+		m->ending_watch.fd = -1;
+		m->devices.serial_irq = -1;
+		r = build(m, b, fds, e);
+	} else {
+		(void)kerr_errno(e, ENOMEM, "machine");
+	}
+	/* What no device took over has served its purpose: /dev/kvm, kernel, initramfs. */
+	for (size_t i = 0; i < nfds; i++)
+		close_fd(&fds[i]);
+	if (r < 0) {
+		machine_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+int machine_start(struct machine *m, struct kerr *e)
+{
+	for (unsigned i = 0; i < m->vcpu_count; i++) {
+		int r = vcpu_start(m->vcpus[i], e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void stop_vcpus(struct machine *m)
+{
+	atomic_store(&m->env.stop, true);
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		vcpu_kick(m->vcpus[i]);
+	while (m->vcpu_count > 0)
+		vcpu_free(m->vcpus[--m->vcpu_count]);
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	stop_vcpus(m);
+	machine_devices_done(&m->devices);
+	loop_fd_del(&m->ending_watch);
+	ending_done(&m->ending);
+	close_fd(&m->vm_fd);
+	memory_unmap(&m->mem);
+	free(m);
+}
+
+struct virtio_vsock *machine_vsock(struct machine *m)
+{
+	return m->devices.vsock;
+}
+
+size_t machine_console_tail(struct machine *m, char *buf, size_t len)
+{
+	return serial_tail(m->devices.serial, buf, len);
+}

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <base/kerr.h>
+#include <base/loop.h>
+#include <devices/gmem.h>
+#include <devices/serial.h>
+#include <devices/virtio_vsock.h>
+#include <wire/board.h>
+
+#include "bus.h"
+
+/*
+ * The devices of one machine: the virtio slots of the board and COM1, each
+ * with its interrupt and, per queue, its notification wired to KVM.
+ */
+struct machine_slot {
+	enum board_device kind;
+	void *device;           /* struct virtio_blk, virtio_vsock or virtio_rng */
+	struct virtio_dev *dev; /* the part of it that the transport knows */
+};
+
+struct machine_devices {
+	unsigned count;
+	struct machine_slot slots[BOARD_MAX_SLOTS];
+	struct serial *serial;
+	int serial_irq;             /* eventfd; owned */
+	struct virtio_vsock *vsock; /* one of the slots, or NULL */
+};
+
+struct machine_devices_config {
+	int vm_fd;
+	struct loop *loop;
+	const struct gmem *mem;
+	const struct board *board;
+	int *fds; /* the board's table; what a device takes over is -1 afterwards */
+	const struct virtio_vsock_ops *vsock_ops;
+	void *vsock_user;
+};
+
+/*
+ * Builds every device of the board and puts its window on the mmio bus.
+ * On failure machine_devices_done cleans up what is there.
+ */
+int machine_devices_init(struct machine_devices *d, const struct machine_devices_config *cfg,
+	struct bus *mmio, struct kerr *e);
+
+/* No vCPU runs any more: quiesces, flushes and frees the devices. */
+void machine_devices_done(struct machine_devices *d);
