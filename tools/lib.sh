@@ -34,7 +34,7 @@ progress_ticks() {
 }
 
 # with_progress WHAT COMMAND ARG...: runs COMMAND quietly, says what is being done and how long it took.
-# COMMAND's output is shown only when it fails; its code is returned.
+# The end of COMMAND's output is shown only when it fails; its code is returned.
 with_progress() {
 	local what=$1 log start=$SECONDS ticker code=0
 	shift
@@ -50,7 +50,7 @@ with_progress() {
 	if [ "$code" -eq 0 ]; then
 		[ $((SECONDS - start)) -lt 2 ] || say "  done in $((SECONDS - start)) s"
 	else
-		cat "$log" >&2
+		tail -n 60 "$log" >&2
 		say "failed with code $code after $((SECONDS - start)) s: $*"
 	fi
 	rm -f "$log"
