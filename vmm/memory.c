@@ -5,10 +5,32 @@
 
 #include <wire/board.h>
 
+#define HUGE_PAGE (2ULL << 20)
+
+/*
+ * Fresh memory at an address aligned as guest physical addresses are, so
+ * that a huge page of the host is one of the guest: a stock kernel then
+ * boots with some 40 second-level faults in place of thousands.
+ */
+static void *map_aligned(uint64_t len)
+{
+	uint64_t span = len + HUGE_PAGE;
+	uint8_t *all = mmap(NULL, span, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+
+	if (all == MAP_FAILED)
+		return all;
+	before = -(uint64_t)(uintptr_t)all & (HUGE_PAGE - 1);
+	if (before > 0)
+		(void)munmap(all, before);
+	(void)munmap(all + before + len, span - before - len);
+	return all + before;
+}
+
 static int map_region(struct gmem *m, gpa_t base, uint64_t len, struct kerr *e)
 {
-	void *host = mmap(NULL, len, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *host = map_aligned(len);
 	int r;
 
 	if (host == MAP_FAILED)
@@ -17,6 +39,7 @@ static int map_region(struct gmem *m, gpa_t base, uint64_t len, struct kerr *e)
 			"the limit on address space",
 			(unsigned long long)(len >> 20));
 	(void)madvise(host, len, MADV_DONTDUMP);
+	(void)madvise(host, len, MADV_HUGEPAGE);
 	r = gmem_add(m, base, host, len);
 	if (r < 0) {
 		(void)munmap(host, len);

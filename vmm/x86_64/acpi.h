@@ -4,7 +4,7 @@
 #include <wire/board.h>
 
 #define ACPI_BASE 0xe0000ULL
-#define ACPI_END  0x100000ULL
+#define ACPI_END  0xffff0ULL /* the reset vector follows */
 
 /* Ports of the hardware-reduced power block (ACPI 6.5, 4.8.3.7) and COM1. */
 #define ACPI_PORT_SLEEP_CONTROL 0x600u

@@ -22,6 +22,7 @@
 #define PD_ADDR         0xb000ULL
 #define CMDLINE_ADDR    0x20000ULL
 #define LOW_RAM_END     0x9fc00ULL
+#define RESET_VECTOR    0xffff0ULL
 #define KERNEL_LOWEST   0x100000ULL
 #define PAGE            4096ULL
 
@@ -251,6 +252,24 @@ static int write_page_tables(const struct gmem *m, struct kerr *e)
 	return r;
 }
 
+/*
+ * Linux on hardware-reduced ACPI without EFI reboots through the BIOS: real
+ * mode, jump to F000:FFF0 (unless "reboot=" says otherwise). What it finds
+ * there writes the ACPI reset register.
+ */
+static int write_reset_vector(const struct gmem *m, struct kerr *e)
+{
+	static const uint8_t code[] = {
+		0xb0, ACPI_RESET_VALUE,                             /* mov al, 1 */
+		0xba, ACPI_PORT_RESET & 0xff, ACPI_PORT_RESET >> 8, /* mov dx, 0x602 */
+		0xee,                                               /* out dx, al */
+		0xf4,                                               /* hlt */
+		0xeb, 0xfd,                                         /* jmp to the hlt */
+	};
+
+	return put(m, RESET_VECTOR, code, sizeof(code), e);
+}
+
 int boot_write_tables(const struct gmem *m, const struct board *b, const struct boot_entry *k,
 	int initrd_fd, struct kerr *e)
 {
@@ -271,6 +290,9 @@ int boot_write_tables(const struct gmem *m, const struct board *b, const struct 
 	if (r < 0)
 		return r;
 	r = acpi_write_tables(m, b, e);
+	if (r < 0)
+		return r;
+	r = write_reset_vector(m, e);
 	if (r < 0)
 		return r;
 	r = write_gdt(m, k->protocol, e);

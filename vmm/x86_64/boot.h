@@ -15,7 +15,8 @@
  * Guest physical map (below 1 MiB):
  *   0x0500 GDT   0x6000 PVH start_info   0x7000 zero page
  *   0x9000-0xbfff identity page tables   0x20000 command line
- *   0x9fc00 end of low RAM   0xe0000 ACPI tables   1 MiB kernel
+ *   0x9fc00 end of low RAM   0xe0000 ACPI tables   0xffff0 reset vector
+ *   1 MiB kernel
  */
 enum boot_protocol { BOOT_PVH, BOOT_LINUX64 };
 
