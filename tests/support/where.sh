@@ -14,6 +14,7 @@ has_any_kvm() {
 	(exec 3<>/dev/kvm) 2>/dev/null
 }
 
+# The emulated host ends when the calling shell dies (setpriv).
 # on_kvm_host [EMULATED-HOST OPTION]... -- COMMAND [ARG]...: runs COMMAND here, or in the emulated host.
 on_kvm_host() {
 	local options=()
@@ -26,6 +27,6 @@ on_kvm_host() {
 	if has_hw_kvm; then
 		"$@"
 	else
-		"$support/emulated-host" "${options[@]}" -- "$@"
+		setpriv --pdeathsig TERM "$support/emulated-host" "${options[@]}" -- "$@"
 	fi
 }
