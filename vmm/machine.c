@@ -70,7 +70,7 @@ static int load_guest(struct machine *m, const struct board *b, const int *fds,
 	int r = boot_load_kernel(&m->mem, fds[b->kernel_fd], b->kernel_size, entry, e);
 
 	if (r < 0)
-		return kerr_wrap(e, "kernel");
+		return r;
 	return boot_write_tables(&m->mem, b, entry, initrd, e);
 }
 

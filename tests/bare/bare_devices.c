@@ -1,0 +1,135 @@
+/* Devices driven by bare guests, well and badly. */
+#include "bare_tests.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "vmm_run.h"
+
+static int new_disk(size_t size)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
+	return fd;
+}
+
+START_TEST(slots_and_emptiness)
+{
+	struct vmm_run v;
+
+	vmm_run_init(&v, "run=slots slots=4");
+	(void)vmm_run_add_blk(&v, new_disk(4096), 4096);
+	(void)vmm_run_add_vsock(&v, 5);
+	ck_assert_ptr_nonnull(board_add_slot(&v.board, BOARD_RNG));
+	(void)vmm_run_add_blk(&v, new_disk(512), 512);
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_str_eq(
+		vmm_run_serial(&v), "device 0x2\ndevice 0x13\ndevice 0x4\ndevice 0x2\nslots ok\n");
+	vmm_run_done(&v);
+}
+END_TEST
+
+START_TEST(every_slot_taken)
+{
+	struct vmm_run v;
+
+	vmm_run_init(&v, "run=slots slots=16");
+	for (unsigned i = 0; i < BOARD_MAX_SLOTS; i++)
+		ck_assert_ptr_nonnull(board_add_slot(&v.board, BOARD_RNG));
+	ck_assert_ptr_null(board_add_slot(&v.board, BOARD_RNG));
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_ptr_nonnull(strstr(vmm_run_serial(&v), "slots ok\n"));
+	vmm_run_done(&v);
+}
+END_TEST
+
+START_TEST(blk_read_and_write)
+{
+	struct vmm_run v;
+	char sector[512] = "first sector";
+	int disk = new_disk(1024);
+
+	ck_assert_int_eq(pwrite(disk, sector, 512, 0), 512);
+	vmm_run_init(&v, "run=blk");
+	(void)vmm_run_add_blk(&v, dup(disk), 1024);
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_str_eq(vmm_run_serial(&v), "bare-disk\nblk ok\n");
+	ck_assert_int_eq(pread(disk, sector, 512, 512), 512);
+	ck_assert_str_eq(sector, "written by the guest");
+	(void)close(disk);
+	vmm_run_done(&v);
+}
+END_TEST
+
+START_TEST(vsock_stream)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	struct vmm_msg_id answer;
+	char text[64] = "";
+	int pair[2];
+
+	vmm_run_init(&v, "run=vsock");
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	vmm_run_expect(&v, VMM_MSG_GUEST_CONNECT, &msg);
+	ck_assert_uint_eq(msg.u.guest_connect.dst_cid, 2);
+	ck_assert_uint_eq(msg.u.guest_connect.dst_port, 99);
+	ck_assert_uint_eq(msg.u.guest_connect.src_port, 1000);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	answer.id = msg.u.guest_connect.id;
+	ck_assert_int_eq(
+		vmm_proto_send(v.sock, VMM_MSG_ACCEPT, &answer, sizeof(answer), &pair[1], 1), 0);
+	(void)close(pair[1]);
+	ck_assert_int_eq(read(pair[0], text, sizeof(text) - 1), 14);
+	ck_assert_str_eq(text, "from the guest");
+	ck_assert_int_eq(write(pair[0], "from the host\n", 14), 14);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_str_eq(vmm_run_serial(&v), "from the host\nvsock ok\n");
+	(void)close(pair[0]);
+	vmm_run_done(&v);
+}
+END_TEST
+
+/*
+ * Garbage in every register and ring. The guest may be hurt by it, since
+ * its own memory is what it gave away: a triple fault is an orderly end.
+ */
+START_TEST(garbage)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	char cmdline[64];
+
+	(void)snprintf(cmdline, sizeof(cmdline), "run=garbage slots=5 rounds=400 seed=%d", _i);
+	vmm_run_init(&v, cmdline);
+	(void)vmm_run_add_blk(&v, new_disk(65536), 65536);
+	vmm_run_add_blk(&v, new_disk(4096), 4096)->read_only = true;
+	(void)vmm_run_add_vsock(&v, 3);
+	ck_assert_ptr_nonnull(board_add_slot(&v.board, BOARD_RNG));
+	(void)vmm_run_add_blk(&v, new_disk(512), 512);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_ptr_nonnull(strstr(vmm_run_serial(&v), "garbage done\n"));
+	vmm_run_done(&v);
+}
+END_TEST
+
+const struct bare_test bare_device_tests[] = {
+	{ "slots_and_emptiness", &slots_and_emptiness, NEEDS_KVM },
+	{ "every_slot_taken", &every_slot_taken, NEEDS_KVM },
+	{ "blk_read_and_write", &blk_read_and_write, NEEDS_KVM },
+	{ "vsock_stream", &vsock_stream, NEEDS_KVM },
+	{ "garbage", &garbage, NEEDS_KVM },
+	{ 0 },
+};
