@@ -1,0 +1,38 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <base/kerr.h>
+#include <manifests/manifest.h>
+
+/*
+ * One key of a manifest. The parsers below write the field at `offset`;
+ * on a mistake they leave it and put "expected …" into e, for the caller
+ * to put file, line, key and value in front.
+ */
+struct manifest_key {
+	const char *section, *name;
+	int (*parse)(const struct manifest_key *k, const char *value, struct manifest *m,
+		struct kerr *e);
+	size_t offset;
+	bool required;
+	const char *standard;    /* what stands when the key does not; NULL: the field's zero */
+	const char *expected;    /* the form, for "expected %s" */
+	const char *range;       /* the bounds, for "expected %s" */
+	uint64_t min, max, step; /* numbers; step 0: any */
+	bool or_zero;            /* 0 is allowed besides min..max */
+};
+
+int value_name(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_u32(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_size(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_duration(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_digest(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_command(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_user(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_workdir(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+
+/* A name of the environment: a letter or _, then letters, digits and _. */
+bool value_env_name_ok(const char *s);
