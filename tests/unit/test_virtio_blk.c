@@ -131,6 +131,7 @@ static void open_disk(bool read_only)
 
 static void bring_up(uint64_t features)
 {
+	mock_driver_reset(dev); /* before the ring goes: it may be looking */
 	mock_ring_clear(&ring);
 	ck_assert(mock_driver_negotiate(dev, features));
 	ck_assert(mock_driver_queue(dev, 0, &ring));
@@ -652,6 +653,7 @@ START_TEST(limits_of_sectors)
 	const struct range discard = { 0, (1u << 22) + 1, 0 }, zero = { 0, (1u << 16) + 1, 0 };
 	const struct range ok = { 0, 1u << 22, 0 };
 
+	mock_driver_reset(dev); /* the ring is the other's now */
 	cfg.fd = memfd_create("huge", MFD_CLOEXEC);
 	ck_assert_int_eq(ftruncate(cfg.fd, (off_t)cfg.size), 0);
 	ck_assert_int_eq(virtio_blk_new(&blk, &mem.gmem, &cfg, NULL), 0);
