@@ -251,6 +251,8 @@ void virtio_blk_free(struct virtio_blk *b)
 	}
 	virtio_dev_done(&b->dev);
 	close_fd(&b->stop_fd);
+	if (b->ctx.disk.fd >= 0 && !b->ctx.disk.read_only)
+		(void)blk_disk_flush(&b->ctx.disk);
 	close_fd(&b->ctx.disk.fd);
 	(void)pthread_mutex_destroy(&b->serving);
 	free(b);

@@ -56,11 +56,18 @@ static void close_fds(int *fds, size_t n)
 		close_fd(&fds[i]);
 }
 
+static void sigterm_set(sigset_t *set)
+{
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+}
+
 /* The socket blocks until control_attach. */
 int control_receive_boot(
 	struct control *c, struct board *ret, int *fds, size_t *ret_nfds, struct kerr *e)
 {
 	struct vmm_msg msg;
+	sigset_t set;
 	int r = vmm_proto_recv(c->fd, &msg);
 
 	if (r == 0) {
@@ -81,7 +88,9 @@ int control_receive_boot(
 	}
 	memcpy(fds, msg.fds, msg.nfds * sizeof(int));
 	*ret_nfds = msg.nfds;
-	return 0;
+	/* There is something to end in order from here on: SIGTERM waits for the loop. */
+	sigterm_set(&set);
+	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? kerr_errno(e, errno, "sigprocmask") : 0;
 }
 
 void control_set_ended(struct control *c, enum vmm_end reason, int code, const char *text)
@@ -301,8 +310,7 @@ int control_attach(struct control *c, struct loop *loop, struct machine *machine
 
 	c->loop = loop;
 	c->machine = machine;
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
+	sigterm_set(&set);
 	if (r == 0)
 		r = loop_signal_add(loop, &c->sigterm, &set);
 	if (r == 0)
@@ -314,6 +322,9 @@ int control_say_running(struct control *c, struct kerr *e)
 {
 	int r = vmm_proto_send(c->fd, VMM_MSG_RUNNING, NULL, 0, NULL, 0);
 
+	/* Closed already: the loop's first round reads the end of stream. */
+	if (r == -EPIPE)
+		return 0;
 	return r < 0 ? kerr_errno(e, -r, "control socket") : 0;
 }
 

@@ -93,6 +93,20 @@ START_TEST(end_of_stream_before_boot)
 }
 END_TEST
 
+/* Closed right behind BOOT: whatever it was doing then, it goes without a word. */
+START_TEST(end_of_stream_behind_boot)
+{
+	struct vmm_run v;
+
+	vmm_run_init(&v, "run=spin");
+	vmm_run_start(&v);
+	close_fd(&v.sock);
+	vmm_run_wait_exit(&v);
+	ck_assert_int_eq(v.exit_code, 0);
+	vmm_run_done(&v);
+}
+END_TEST
+
 START_TEST(second_boot)
 {
 	struct vmm_run v;
@@ -279,6 +293,7 @@ const struct bare_test bare_control_tests[] = {
 	{ "sigterm_is_quit", &sigterm_is_quit, NEEDS_KVM },
 	{ "end_of_stream_is_quit", &end_of_stream_is_quit, NEEDS_KVM },
 	{ "end_of_stream_before_boot", &end_of_stream_before_boot, 0 },
+	{ "end_of_stream_behind_boot", &end_of_stream_behind_boot, NEEDS_KVM },
 	{ "second_boot", &second_boot, NEEDS_KVM },
 	{ "malformed_first_messages", &malformed_first_messages, 0 },
 	{ "malformed_later_messages", &malformed_later_messages, NEEDS_KVM },

@@ -1,12 +1,15 @@
 /* Devices driven by bare guests, well and badly. */
 #include "bare_tests.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "memory-use.h"
 #include "vmm_run.h"
 
 static int new_disk(size_t size)
@@ -100,6 +103,83 @@ START_TEST(vsock_stream)
 }
 END_TEST
 
+static int connect_to_guest(struct vmm_run *v, uint64_t id, uint32_t port)
+{
+	struct vmm_msg_connect req = { .id = id, .src_cid = 2, .port = port };
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	ck_assert_int_eq(
+		vmm_proto_send(v->sock, VMM_MSG_CONNECT, &req, sizeof(req), &pair[1], 1), 0);
+	(void)close(pair[1]);
+	return pair[0];
+}
+
+START_TEST(vsock_from_the_host)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	char text[64] = "";
+	int refused;
+	int fd;
+
+	vmm_run_init(&v, "run=listen");
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	vmm_run_wait_serial(&v, "listening\n");
+	refused = connect_to_guest(&v, 1, 7);
+	vmm_run_expect(&v, VMM_MSG_CONNECTED, &msg);
+	ck_assert_uint_eq(msg.u.connected.id, 1);
+	ck_assert_int_eq(msg.u.connected.result, -ECONNREFUSED);
+	ck_assert_int_eq(read(refused, text, 1), 0);
+	(void)close(refused);
+	fd = connect_to_guest(&v, 2, 8);
+	vmm_run_expect(&v, VMM_MSG_CONNECTED, &msg);
+	ck_assert_uint_eq(msg.u.connected.id, 2);
+	ck_assert_int_eq(msg.u.connected.result, 0);
+	ck_assert_int_eq(write(fd, "hello guest\n", 12), 12);
+	ck_assert_int_eq(read(fd, text, sizeof(text) - 1), 5);
+	ck_assert_str_eq(text, "heard");
+	(void)close(fd);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_str_eq(vmm_run_serial(&v), "listening\nhello guest\nlisten ok\n");
+	vmm_run_done(&v);
+}
+END_TEST
+
+/* Nobody reads the control socket: the guest is refused, and kosvmd still heard. */
+START_TEST(vsock_flood_of_requests)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	unsigned asked = 0;
+
+	vmm_run_init(&v, "run=flood wanted=20");
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_wait_serial(&v, "refused; asked");
+	ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_QUIT, NULL, 0, NULL, 0), 0);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	for (;;) {
+		struct pollfd p = { .fd = v.sock, .events = POLLIN };
+
+		ck_assert_int_eq(poll(&p, 1, 30000), 1);
+		ck_assert_int_eq(vmm_proto_recv(v.sock, &msg), 1);
+		if (msg.type != VMM_MSG_GUEST_CONNECT)
+			break;
+		asked++;
+	}
+	ck_assert_uint_eq(msg.type, VMM_MSG_ENDED);
+	ck_assert_uint_eq(msg.u.ended.reason, VMM_END_QUIT);
+	ck_assert_uint_gt(asked, 100);
+	ck_assert_uint_lt(asked, 1024);
+	vmm_run_wait_exit(&v);
+	ck_assert_int_eq(v.exit_code, 0);
+	vmm_run_done(&v);
+}
+END_TEST
+
 /*
  * Garbage in every register and ring. The guest may be hurt by it, since
  * its own memory is what it gave away: a triple fault is an orderly end.
@@ -125,11 +205,37 @@ START_TEST(garbage)
 }
 END_TEST
 
+/* What one agent costs beside its own memory: with two disks, vsock and rng, 1 MiB at most. */
+#define FOOTPRINT_KIB 1024
+
+START_TEST(small_footprint)
+{
+	struct memory_use use;
+	struct vmm_run v;
+
+	vmm_run_init(&v, "run=halt");
+	v.board.memory = 128 << 20;
+	(void)vmm_run_add_blk(&v, new_disk(4096), 4096);
+	(void)vmm_run_add_blk(&v, new_disk(4096), 4096);
+	(void)vmm_run_add_vsock(&v, 5);
+	ck_assert_ptr_nonnull(board_add_slot(&v.board, BOARD_RNG));
+	vmm_run_start(&v);
+	vmm_run_wait_serial(&v, "halted\n");
+	ck_assert_int_eq(memory_use_read(v.pid, v.board.memory, &use), 0);
+	ck_assert_msg(use.rss_kib <= FOOTPRINT_KIB, "%llu KiB resident beside guest memory",
+		(unsigned long long)use.rss_kib);
+	vmm_run_done(&v);
+}
+END_TEST
+
 const struct bare_test bare_device_tests[] = {
 	{ "slots_and_emptiness", &slots_and_emptiness, NEEDS_KVM },
 	{ "every_slot_taken", &every_slot_taken, NEEDS_KVM },
 	{ "blk_read_and_write", &blk_read_and_write, NEEDS_KVM },
 	{ "vsock_stream", &vsock_stream, NEEDS_KVM },
+	{ "vsock_from_the_host", &vsock_from_the_host, NEEDS_KVM },
+	{ "vsock_flood_of_requests", &vsock_flood_of_requests, NEEDS_KVM },
+	{ "small_footprint", &small_footprint, NEEDS_KVM | NEEDS_STATIC },
 	{ "garbage", &garbage, NEEDS_KVM },
 	{ 0 },
 };

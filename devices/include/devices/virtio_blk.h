@@ -22,6 +22,8 @@ struct virtio_blk_config {
 
 int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
 	const struct virtio_blk_config *cfg, struct kerr *e);
+
+/* Waits for the request in flight, flushes, closes. NULL is fine. */
 void virtio_blk_free(struct virtio_blk *b);
 struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
 

@@ -78,3 +78,5 @@ void run_high(void);
 void run_garbage(void);
 void run_blk(void);
 void run_vsock(void);
+void run_listen(void);
+void run_flood(void);

@@ -189,6 +189,8 @@ static const struct {
 	{ "garbage", run_garbage },
 	{ "blk", run_blk },
 	{ "vsock", run_vsock },
+	{ "listen", run_listen },
+	{ "flood", run_flood },
 };
 
 static bool named(const char *word, const char *name)

@@ -27,12 +27,15 @@ static struct packet in[RING_SIZE];
 static struct packet out;
 static uint64_t cid;
 
+static uint32_t local_port = GUEST_PORT;
+static uint32_t peer_port = HOST_PORT;
+
 static void send(uint16_t op, uint64_t src, uint32_t len)
 {
 	out.h.src_cid = src;
 	out.h.dst_cid = HOST_CID;
-	out.h.src_port = GUEST_PORT;
-	out.h.dst_port = HOST_PORT;
+	out.h.src_port = local_port;
+	out.h.dst_port = peer_port;
 	out.h.len = len;
 	out.h.type = 1;
 	out.h.op = op;
@@ -56,11 +59,9 @@ static struct packet *receive(uint16_t op)
 	}
 }
 
-/* Connects to the host, sends a line, prints the answer, and closes. */
-void run_vsock(void)
+static void begin(void)
 {
 	uint64_t base = VIRTIO_SLOT(0);
-	struct packet *p;
 
 	map_8g();
 	expect(mmio_read32(base + VIRTIO_DEVICE_ID) == 19, "device", 0);
@@ -74,15 +75,75 @@ void run_vsock(void)
 		rx.desc[i] = (struct desc){ (uint64_t)&in[i], sizeof(in[i]), DESC_WRITE, 0 };
 		ring_submit(&rx, i);
 	}
+}
+
+static void print_data(struct packet *p)
+{
+	p->data[p->h.len < 80 ? p->h.len : 80] = 0;
+	put_string((const char *)p->data);
+}
+
+/* Connects to the host, sends a line, prints the answer, and closes. */
+void run_vsock(void)
+{
+	struct packet *p;
+
+	begin();
 	send(OP_REQUEST, cid + 1, 0); /* somebody else's name: nothing may come of it */
 	send(OP_REQUEST, cid, 0);
 	p = receive(OP_RESPONSE);
 	expect(p->h.src_cid == HOST_CID && p->h.dst_cid == cid, "source", p->h.src_cid);
 	memcpy(out.data, "from the guest", 14);
 	send(OP_RW, cid, 14);
-	p = receive(OP_RW);
-	p->data[p->h.len < 80 ? p->h.len : 80] = 0;
-	put_string((const char *)p->data);
+	print_data(receive(OP_RW));
 	put_string("vsock ok\n");
 	send(OP_RST, cid, 0);
+}
+
+/* Takes two connections from the host: refuses the first, answers on the second. */
+void run_listen(void)
+{
+	struct packet *p;
+
+	begin();
+	put_string("listening\n");
+	p = receive(OP_REQUEST);
+	expect(p->h.dst_port == 7 && p->h.dst_cid == cid, "port", p->h.dst_port);
+	local_port = 7;
+	peer_port = p->h.src_port;
+	send(OP_RST, cid, 0);
+	p = receive(OP_REQUEST);
+	local_port = p->h.dst_port;
+	peer_port = p->h.src_port;
+	send(OP_RESPONSE, cid, 0);
+	print_data(receive(OP_RW));
+	memcpy(out.data, "heard", 5);
+	send(OP_RW, cid, 5);
+	(void)receive(OP_SHUTDOWN);
+	send(OP_RST, cid, 0);
+	put_string("listen ok\n");
+}
+
+/* Asks for the host without end, as fast as it can, and counts the refusals. */
+void run_flood(void)
+{
+	uint64_t wanted = option("wanted", 1);
+	uint64_t refused = 0;
+
+	begin();
+	while (refused < wanted) {
+		local_port++;
+		send(OP_REQUEST, cid, 0);
+		while (rx.used_idx != rx.seen) {
+			uint32_t id;
+
+			(void)ring_wait(&rx, &id);
+			expect(in[id].h.op == OP_RST, "operation", in[id].h.op);
+			refused++;
+			ring_submit(&rx, (uint16_t)id);
+		}
+	}
+	put_line("refused; asked", local_port - GUEST_PORT);
+	for (;;)
+		;
 }
