@@ -20,8 +20,9 @@
 #define MODULE_ENTRY_MAX 96u
 
 /*
- * What an agent's kernel must have to find its console-less board, its
- * disks and the host. libcrc32c and the like come by dependency.
+ * What an agent's kernel must have to find its board, its disks and the
+ * host. libcrc32c comes by dependency of erofs; the algorithm it asks for
+ * when it is loaded does not, and some kernels have that as a module.
  */
 static const struct module_wish import_modules[] = {
 	{ "virtio_ring", true },
@@ -31,6 +32,7 @@ static const struct module_wish import_modules[] = {
 	{ "vsock", true },
 	{ "vmw_vsock_virtio_transport_common", true },
 	{ "vmw_vsock_virtio_transport", true },
+	{ "crc32c_generic", false },
 	{ "erofs", true },
 	{ "overlay", false },
 	{ "virtio_balloon", false },

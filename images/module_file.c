@@ -53,10 +53,27 @@ static int unpack(int fd, uint64_t size, enum decompress_method method, const ch
 	return 0;
 }
 
+/* modules.order says .ko even where the installed file is packed. */
+static int open_any(int dirfd, const char *path)
+{
+	static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
+	int fd = -ENOENT;
+
+	for (size_t i = 0; fd == -ENOENT && i < array_size(suffixes); i++) {
+		char name[512];
+		int n = snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
+
+		if (n < 0 || (size_t)n >= sizeof(name))
+			return -ENAMETOOLONG;
+		fd = modules_open_beneath(dirfd, name);
+	}
+	return fd;
+}
+
 int modules_read(
 	struct modules *m, const char *path, char **ret_data, size_t *ret_len, struct kerr *e)
 {
-	_cleanup_close_ int fd = modules_open_beneath(modules_dirfd(m), path);
+	_cleanup_close_ int fd = open_any(modules_dirfd(m), path);
 	_cleanup_close_ int plain = -1;
 	_cleanup_free_ char *data = NULL;
 	uint8_t magic[DECOMPRESS_MAGIC_LEN] = { 0 };

@@ -11,6 +11,7 @@
 #include <base/cleanup.h>
 #include <base/io.h>
 
+#include "modinfo.h"
 #include "modules_private.h"
 
 #define DEP_FILE_MAX (8u << 20)
@@ -21,14 +22,15 @@ enum visit { VISIT_NEW, VISIT_OPEN, VISIT_DONE };
 
 struct entry {
 	char name[MODULE_NAME_MAX]; /* normalised */
-	char *path;                 /* within text; NULL: built in */
-	char *deps;                 /* within text, blanks between paths */
+	char *path;                 /* within text */
+	char *deps;                 /* within text, blanks between paths; NULL: ask the module */
+	bool builtin;
 	enum visit visit;
 };
 
 struct modules {
 	int dirfd;
-	char *dep_text;
+	char *dep_text; /* modules.dep or modules.order */
 	char *builtin_text;
 	struct entry *entries; /* sorted by name once loaded */
 	size_t count;
@@ -73,7 +75,7 @@ int modules_open_beneath(int dirfd, const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-static int entry_add(struct modules *m, char *path, char *deps, struct kerr *e)
+static int entry_add(struct modules *m, char *path, char *deps, bool builtin, struct kerr *e)
 {
 	struct entry *n;
 
@@ -90,7 +92,7 @@ static int entry_add(struct modules *m, char *path, char *deps, struct kerr *e)
 		m->cap = cap;
 	}
 	n = &m->entries[m->count];
-	*n = (struct entry){ .path = deps ? path : NULL, .deps = deps };
+	*n = (struct entry){ .path = path, .deps = deps, .builtin = builtin };
 	if (module_name_of(path, n->name) < 0)
 		return -EINVAL;
 	m->count++;
@@ -108,7 +110,7 @@ static int read_text(int dirfd, const char *name, char **ret, struct kerr *e)
 	if (fd < 0)
 		return kerr_set(e, -fd,
 			"modules: %s: %s: expected the directory lib/modules/VERSION of a kernel "
-			"package (run depmod if it is one's own)",
+			"package",
 			name, strerror(-fd));
 	r = io_read_all(fd, DEP_FILE_MAX, name, &text, &len, e);
 	if (r < 0)
@@ -136,7 +138,7 @@ static int parse_deps(struct modules *m, struct kerr *e)
 		r = colon ? 0 : -EINVAL;
 		if (r == 0) {
 			*colon = '\0';
-			r = entry_add(m, s, colon + 1, e);
+			r = entry_add(m, s, colon + 1, false, e);
 		}
 		if (r == -EINVAL)
 			return kerr_set(e, EINVAL,
@@ -147,9 +149,10 @@ static int parse_deps(struct modules *m, struct kerr *e)
 	return 0;
 }
 
-static int parse_builtin(struct modules *m, struct kerr *e)
+/* A file of paths alone: modules.order or modules.builtin. */
+static int parse_paths(
+	struct modules *m, const char *file, char *rest, bool builtin, struct kerr *e)
 {
-	char *rest = m->builtin_text;
 	unsigned line = 0;
 	char *s;
 
@@ -159,14 +162,29 @@ static int parse_builtin(struct modules *m, struct kerr *e)
 		line++;
 		if (*s == '\0')
 			continue;
-		r = entry_add(m, s, NULL, e);
+		r = entry_add(m, s, NULL, builtin, e);
 		if (r == -EINVAL)
-			return kerr_set(
-				e, EINVAL, "modules: modules.builtin:%u: expected a path", line);
+			return kerr_set(e, EINVAL, "modules: %s:%u: expected a path", file, line);
 		if (r < 0)
 			return r;
 	}
 	return 0;
+}
+
+/*
+ * depmod(8) makes modules.dep when a kernel is installed. A package that
+ * was only unpacked has modules.order, and each module names what it needs.
+ */
+static int read_modules(struct modules *m, struct kerr *e)
+{
+	int r = read_text(m->dirfd, "modules.dep", &m->dep_text, e);
+
+	if (r == 0)
+		return parse_deps(m, e);
+	if (r != -ENOENT)
+		return r;
+	r = read_text(m->dirfd, "modules.order", &m->dep_text, e);
+	return r < 0 ? r : parse_paths(m, "modules.order", m->dep_text, false, e);
 }
 
 static int entry_compare(const void *a, const void *b)
@@ -182,17 +200,17 @@ int modules_open(int dirfd, struct modules **ret, struct kerr *e)
 	if (!m)
 		return kerr_errno(e, ENOMEM, "modules");
 	m->dirfd = dirfd;
-	r = read_text(dirfd, "modules.dep", &m->dep_text, e);
-	if (r < 0)
-		return r;
-	r = parse_deps(m, e);
+	r = read_modules(m, e);
 	if (r < 0)
 		return r;
 	/* A tree without this file has nothing built in. */
 	r = read_text(dirfd, "modules.builtin", &m->builtin_text, e);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = m->builtin_text ? parse_builtin(m, e) : 0;
+	if (m->builtin_text)
+		r = parse_paths(m, "modules.builtin", m->builtin_text, true, e);
+	else
+		r = 0;
 	if (r < 0)
 		return r;
 	qsort(m->entries, m->count, sizeof(*m->entries), entry_compare);
@@ -224,14 +242,33 @@ static struct entry *entry_find(struct modules *m, const char *path)
 	return bsearch(&key, m->entries, m->count, sizeof(key), entry_compare);
 }
 
+/* A copy of what n needs, as paths or names between blanks or commas. The caller frees. */
+static int entry_deps(struct modules *m, const struct entry *n, char **ret, struct kerr *e)
+{
+	_cleanup_free_ char *data = NULL;
+	const char *deps = n->deps;
+	size_t len;
+
+	if (!deps) {
+		int r = modules_read(m, n->path, &data, &len, e);
+
+		if (r < 0)
+			return kerr_wrap(e, "modules");
+		deps = modinfo_find(data, len, "depends");
+	}
+	*ret = strdup(deps ? deps : "");
+	return *ret ? 0 : kerr_errno(e, ENOMEM, "modules");
+}
+
 /* Depth first, what is needed before who needs it. */
 static int visit(struct order *o, struct entry *n, unsigned depth)
 {
 	_cleanup_free_ char *deps = NULL;
 	char *rest;
 	char *dep;
+	int r;
 
-	if (n->visit == VISIT_DONE || !n->path)
+	if (n->visit == VISIT_DONE || n->builtin)
 		return 0;
 	if (n->visit == VISIT_OPEN)
 		return kerr_set(o->e, ELOOP, "modules: %s needs itself by a circle", n->name);
@@ -239,13 +276,12 @@ static int visit(struct order *o, struct entry *n, unsigned depth)
 		return kerr_set(o->e, ELOOP, "modules: %s: needs more than %u levels of others",
 			n->name, DEPTH_MAX);
 	n->visit = VISIT_OPEN;
-	deps = strdup(n->deps);
-	if (!deps)
-		return kerr_errno(o->e, ENOMEM, "modules");
+	r = entry_deps(o->m, n, &deps, o->e);
+	if (r < 0)
+		return r;
 	rest = deps;
-	while ((dep = strsep(&rest, " \t"))) {
+	while ((dep = strsep(&rest, " \t,"))) {
 		struct entry *d;
-		int r;
 
 		if (*dep == '\0')
 			continue;

@@ -6,10 +6,10 @@
 #include <base/kerr.h>
 
 /*
- * A tree of kernel modules (lib/modules/VERSION) as modules.dep and
- * modules.builtin describe it (depmod(8), modules.dep(5)). Both files are
- * hostile: bounded in size, lines, names and depth; paths cannot lead out
- * of the tree.
+ * A tree of kernel modules (lib/modules/VERSION) as modules.dep, or
+ * modules.order and the modules' own words, and modules.builtin describe
+ * it (depmod(8), modules.dep(5)). All are hostile: bounded in size, lines,
+ * names and depth; paths cannot lead out of the tree.
  */
 struct modules;
 

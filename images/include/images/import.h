@@ -25,8 +25,10 @@ int import_kernel(const struct import_ctx *ctx, int fd, const char *label, struc
 
 /*
  * An initramfs (newc cpio) of kosvm-init as /init and the modules named by
- * IMPORT_MODULES with what they need (modules.dep; missing ones that are
- * built in are fine: modules.builtin), in loading order in /modules.list. modules_dirfd is
+ * the list in initramfs.c with what they need (modules.dep, or what the modules
+ * themselves say when the kernel package was only unpacked; missing ones that
+ * are built in are fine: modules.builtin). /modules.list has their absolute
+ * paths, one a line, in loading order; /dev/console is there. modules_dirfd is
  * lib/modules/VERSION. Reproducible: same input, same digest.
  */
 int import_initramfs(const struct import_ctx *ctx, int init_fd, int modules_dirfd,

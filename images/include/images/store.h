@@ -10,7 +10,10 @@
  * (borrowed dirfd), as files `<64 hex>` with mode 0444, and for each a
  * small JSON-free sidecar `<64 hex>.kind` (one word and a label). A file
  * appears by rename after fsync, whole or not at all; leftovers of a crash
- * (`.tmp-*`) are removed by store_clean.
+ * (`.tmp-*`, and a sidecar without its image) are removed by store_clean.
+ * A process that works on a temporary file holds an flock(2) on it, so
+ * store_clean may run at any time. It serves any directory in which
+ * state_disk_make works, too.
  */
 enum image_kind { IMAGE_KERNEL = 1, IMAGE_INITRAMFS, IMAGE_ROOTFS };
 
@@ -22,7 +25,10 @@ int image_digest_fd(int fd, struct digest *ret, uint64_t *ret_size, struct kerr 
 
 /*
  * Adds a finished temporary file (see store_tmp) under its digest; a file
- * that is there already is kept and the temporary one goes.
+ * that is there already is kept (with the new label) and the temporary one
+ * goes; one that was changed on disk is replaced. -EEXIST: the same bytes
+ * are there as another kind. After a failure the caller still owns the
+ * temporary file: store_abort. The fd is the caller's in any case.
  */
 int store_tmp(int dirfd, char name[static 64], int *ret_fd, struct kerr *e);
 int store_commit(int dirfd, const char *tmp_name, int fd, enum image_kind kind, const char *label,
