@@ -22,7 +22,7 @@ enum { VSOCK_QUEUE_RX, VSOCK_QUEUE_TX, VSOCK_QUEUE_EVENT, VSOCK_QUEUE_COUNT };
 #define VSOCK_REPLIES_MAX 64u
 
 /* Packets handled in one go before other watchers of the loop get their turn. */
-#define VSOCK_BUDGET 512u
+#define VSOCK_BUDGET 128u
 
 struct vsock_reply {
 	struct vsock_key key;
