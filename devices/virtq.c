@@ -162,7 +162,8 @@ static int enter_indirect(struct virtq *q, const struct desc *d, struct table *t
 
 	if (!q->indirect || (d->flags & VRING_DESC_F_NEXT))
 		return -EPROTO;
-	if (!d->len || d->len % sizeof(struct vring_desc))
+	/* An empty table has no first entry: that ends the walk in read_chain. */
+	if (d->len % sizeof(struct vring_desc))
 		return -EPROTO;
 	host = gmem_at(q->mem, d->addr, d->len);
 	if (!host)
@@ -221,9 +222,7 @@ int virtq_pop(struct virtq *q, struct virtq_chain *c)
 	c->head = load_relaxed16(&q->avail_ring->ring[q->next_avail & (q->size - 1)]);
 	c->out_count = c->in_count = 0;
 	c->out_bytes = c->in_bytes = 0;
-	if (c->head >= q->size)
-		return mark_broken(q);
-	r = read_chain(q, c);
+	r = read_chain(q, c); /* which judges head as it does each `next` */
 	if (r < 0)
 		return mark_broken(q);
 	q->next_avail++;
