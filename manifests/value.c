@@ -65,15 +65,16 @@ static int check_range(const struct manifest_key *k, int r, uint64_t v, struct k
 	if (r == 0 && v == 0 && k->or_zero)
 		return 0;
 	if (r < 0 || v < k->min || v > k->max || (k->step && v % k->step))
-		return kerr_set(e, ERANGE, "expected %s", k->range);
+		return kerr_set(e, EINVAL, "expected %s", k->range);
 	return 0;
 }
 
 int value_u32(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
 {
 	uint64_t n = 0;
-	int r = check_range(k, units_parse_u64(v, UINT32_MAX, &n), n, e);
+	int r = units_parse_u64(v, UINT32_MAX, &n);
 
+	r = check_range(k, r, n, e);
 	if (r == 0)
 		*(uint32_t *)field(k, m) = (uint32_t)n;
 	return r;
