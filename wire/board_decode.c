@@ -482,7 +482,12 @@ int board_decode(const void *fdt, size_t len, unsigned nfds, struct board *ret, 
 		return kerr_set(e, EINVAL, "board: %zu bytes are more than %u", len, BOARD_FDT_MAX);
 	if ((uintptr_t)fdt % 8 != 0)
 		return kerr_set(e, EINVAL, "board: the buffer is not aligned to 8 bytes");
-	if (len < sizeof(struct fdt_header) || fdt_check_full(fdt, len) != 0)
+	/*
+	 * Version first: trees before version 16 name nodes by path, and
+	 * fdt_check_full of libfdt 1.6 follows a null pointer on a malformed one.
+	 */
+	if (len < sizeof(struct fdt_header) || fdt_magic(fdt) != FDT_MAGIC ||
+		fdt_version(fdt) != FDT_LAST_SUPPORTED_VERSION || fdt_check_full(fdt, len) != 0)
 		return kerr_set(e, EINVAL, "board: not a flattened device tree of %zu bytes", len);
 	err = read_tree(&r, &b);
 	if (err < 0)

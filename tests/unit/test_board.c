@@ -328,6 +328,20 @@ START_TEST(cut_and_flipped)
 }
 END_TEST
 
+/* libfdt crashes on a root without a name in a tree of an old version. */
+START_TEST(old_version)
+{
+	int len = encode();
+
+	fdt_set_version(fdt, 15);
+	fdt_set_last_comp_version(fdt, 15);
+	ck_assert_int_eq(board_decode(fdt, (size_t)len, 6, &out, &e), -EINVAL);
+	(void)encode();
+	fdt_set_version(fdt, 18);
+	ck_assert_int_eq(board_decode(fdt, (size_t)len, 6, &out, &e), -EINVAL);
+}
+END_TEST
+
 START_TEST(no_room_to_write)
 {
 	ck_assert_int_eq(board_encode(&board, fdt, 64, &e), -ENOSPC);
@@ -351,6 +365,7 @@ int main(void)
 	tcase_add_test(tc, unknown_and_missing);
 	tcase_add_test(tc, wrong_shapes);
 	tcase_add_test(tc, cut_and_flipped);
+	tcase_add_test(tc, old_version);
 	tcase_add_test(tc, no_room_to_write);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
