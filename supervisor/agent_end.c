@@ -1,0 +1,272 @@
+/* How the VM of an agent ends, and what it and its guest say before. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/log.h>
+
+#include "agent.h"
+
+/* What the guest gets on top of its grace to sync, unmount and power off. */
+#define STOP_MARGIN_NS (15 * CLOCK_NS_PER_S)
+#define QUIT_NS        (10 * CLOCK_NS_PER_S)
+
+/* ---- the end of a VM ---- */
+
+static void connects_fail(struct agent *a)
+{
+	struct agent_connect *c;
+
+	while ((c = LIST_FIRST(&a->connects))) {
+		LIST_REMOVE(c, link);
+		close_fd(&c->fd);
+		if (c->user)
+			c->done(c->user, -ECONNRESET, -1);
+		free(c);
+	}
+}
+
+void agent_release(struct agent *a)
+{
+	loop_timer_done(&a->deadline);
+	worker_cancel(a->prep);
+	a->prep = NULL;
+	vmm_proc_free(a->vmm);
+	a->vmm = NULL;
+	guest_link_free(a->guest);
+	a->guest = NULL;
+	agent_log_close(a->log);
+	a->log = NULL;
+	connects_fail(a);
+}
+
+void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
+{
+	struct kerr err = { 0 };
+
+	agent_release(a);
+	agent_moved_for_real(a, ev, reason);
+	if (!a->remove_when_ended)
+		return;
+	if (agent_remove(a, &err) < 0) {
+		log_error("agent %s: %s", a->row.name, err.msg);
+		agent_tell_removed(a, &err);
+	}
+}
+
+/* The last lines of the boot console, for a person who asks why. */
+static void add_console_tail(struct agent *a)
+{
+	_cleanup_close_ int fd = openat(a->dirfd, "console.log", O_RDONLY | O_CLOEXEC);
+	char buf[600];
+	size_t n = strlen(a->reason);
+	off_t size;
+	ssize_t got;
+	ssize_t start;
+	int lines = 0;
+
+	size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+	if (size <= 0)
+		return;
+	got = pread(
+		fd, buf, sizeof(buf), size > (off_t)sizeof(buf) ? size - (off_t)sizeof(buf) : 0);
+	while (got > 0 && (buf[got - 1] == '\n' || buf[got - 1] == '\r'))
+		got--;
+	for (start = got; start > 0 && lines < 4; start--) {
+		if (buf[start - 1] == '\n' && ++lines == 4)
+			break;
+	}
+	if (got <= 0)
+		return;
+	n += (size_t)snprintf(a->reason + n, sizeof(a->reason) - n, "; last console lines: ");
+	for (ssize_t i = start; i < got && n + 4 < sizeof(a->reason); i++) {
+		unsigned char c = (unsigned char)buf[i];
+
+		if (c == '\n') {
+			memcpy(a->reason + n, " | ", 3);
+			n += 3;
+		} else if (c >= 0x20 && c < 0x7f) {
+			a->reason[n++] = (char)c;
+		}
+	}
+	a->reason[n] = '\0';
+}
+
+static void vmm_gone(void *user, enum vmm_end reason, const char *text)
+{
+	struct agent *a = user;
+	bool orderly = reason == VMM_END_POWEROFF || reason == VMM_END_QUIT;
+
+	guest_link_drain(a->guest);
+	if (!a->broken && a->state == AGENT_STOPPING) {
+		if (!orderly && a->stop_stage != STOP_KILLED && reason != VMM_END_RESET) {
+			a->broken = true;
+			(void)snprintf(a->reason, sizeof(a->reason), "%s", text);
+		}
+	} else if (!a->broken) {
+		a->broken = true;
+		(void)snprintf(a->reason, sizeof(a->reason), "%s: %s",
+			a->state == AGENT_STARTING ? "the VM ended before the agent was ready"
+						   : "the VM ended by itself",
+			*text ? text : "power-off by the guest");
+		add_console_tail(a);
+	}
+	agent_ended(a, a->broken ? AGENT_EV_BROKEN : AGENT_EV_ENDED, a->reason);
+}
+
+void agent_break(struct agent *a, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (a->broken)
+		return;
+	a->broken = true;
+	va_start(ap, fmt);
+	(void)vsnprintf(a->reason, sizeof(a->reason), fmt, ap);
+	va_end(ap);
+	if (a->vmm) {
+		if (a->state == AGENT_STARTING)
+			add_console_tail(a);
+		vmm_proc_kill(a->vmm); /* vmm_gone follows */
+		return;
+	}
+	agent_ended(a, AGENT_EV_BROKEN, a->reason);
+}
+
+/* ---- deadlines ---- */
+
+void agent_deadline_passed(struct loop_timer *t)
+{
+	struct agent *a = container_of(t, struct agent, deadline);
+
+	if (a->state == AGENT_STARTING) {
+		agent_break(a, "not ready within %llu s (start-timeout in the manifest)",
+			(unsigned long long)(a->manifest.start_timeout_ns / CLOCK_NS_PER_S));
+		return;
+	}
+	if (!a->vmm)
+		return;
+	if (a->stop_stage == STOP_ASKED && vmm_proc_quit(a->vmm) == 0) {
+		a->stop_stage = STOP_QUIT;
+		(void)snprintf(a->reason, sizeof(a->reason),
+			"the guest did not end within its deadline; its VM was stopped");
+		(void)loop_timer_set(a->sup->loop, t, QUIT_NS, 0);
+		return;
+	}
+	a->stop_stage = STOP_KILLED;
+	(void)snprintf(
+		a->reason, sizeof(a->reason), "the VM did not end within its deadline; killed");
+	vmm_proc_kill(a->vmm);
+}
+
+void agent_ask_to_end(struct agent *a, uint64_t grace_ns)
+{
+	uint64_t grace = grace_ns ? grace_ns : a->manifest.stop_timeout_ns;
+
+	if (a->guest && guest_link_shutdown(a->guest, grace) == 0) {
+		a->stop_stage = STOP_ASKED;
+		(void)loop_timer_set(a->sup->loop, &a->deadline, grace + STOP_MARGIN_NS, 0);
+		return;
+	}
+	/* Nobody in the guest to ask. */
+	a->stop_stage = STOP_QUIT;
+	if (vmm_proc_quit(a->vmm) < 0)
+		vmm_proc_kill(a->vmm);
+	(void)loop_timer_set(a->sup->loop, &a->deadline, QUIT_NS, 0);
+}
+
+/* ---- what the VMM and the guest say ---- */
+
+static void vmm_running(void *user)
+{
+	agent_say(user, "the guest boots");
+}
+
+static void vmm_guest_connect(void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port)
+{
+	struct agent *a = user;
+	int fd = -1;
+
+	/* Default deny: a guest reaches its own two services and nothing else. */
+	if (dst_cid == GUEST_CID_HOST && guest_link_accept(a->guest, dst_port, &fd) == 0)
+		(void)vmm_proc_accept(a->vmm, id, fd);
+	else
+		(void)vmm_proc_refuse(a->vmm, id);
+}
+
+static void vmm_connected(void *user, uint64_t id, int result)
+{
+	struct agent *a = user;
+	struct agent_connect *c;
+
+	LIST_FOREACH(c, &a->connects, link)
+	{
+		if (c->id == id)
+			break;
+	}
+	if (!c)
+		return;
+	LIST_REMOVE(c, link);
+	if (result < 0 || !c->user)
+		close_fd(&c->fd);
+	if (c->user)
+		c->done(c->user, result < 0 ? result : 0, c->fd);
+	free(c);
+}
+
+const struct vmm_proc_ops agent_vmm_ops = {
+	.running = vmm_running,
+	.guest_connect = vmm_guest_connect,
+	.connected = vmm_connected,
+	.gone = vmm_gone,
+};
+
+static void guest_ready(void *user)
+{
+	struct agent *a = user;
+	struct kerr err = { 0 };
+
+	if (a->state != AGENT_STARTING || a->broken)
+		return;
+	(void)loop_timer_set(a->sup->loop, &a->deadline, 0, 0);
+	if (agent_move(a, AGENT_EV_READY, "", &err) < 0)
+		agent_break(a, "%s", err.msg);
+}
+
+static void guest_exited(void *user, int code, int signal)
+{
+	struct agent *a = user;
+	char why[96];
+
+	a->row.exit_code = code >= 0 ? code : 128 + signal;
+	a->row.exit_signal = signal;
+	if (a->state != AGENT_RUNNING || a->broken)
+		return;
+	if (code >= 0)
+		(void)snprintf(why, sizeof(why), "the agent ended with code %d", code);
+	else
+		(void)snprintf(why, sizeof(why), "the agent was ended by signal %d", signal);
+	agent_moved_for_real(a, AGENT_EV_EXITED, why);
+	if (a->vmm)
+		agent_ask_to_end(a, 0);
+}
+
+static void guest_fault(void *user, const char *text)
+{
+	struct agent *a = user;
+
+	if (a->state == AGENT_STARTING || a->state == AGENT_RUNNING)
+		agent_break(a, "%s", text);
+}
+
+const struct guest_link_ops agent_guest_ops = {
+	.ready = guest_ready,
+	.exited = guest_exited,
+	.fault = guest_fault,
+};

@@ -1,0 +1,295 @@
+#include "agent_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/io.h>
+#include <base/log.h>
+
+#define LOG_NAME     "agent.log"
+#define LOG_NAME_OLD "agent.log.1"
+#define FOLLOW_CHUNK 16384
+
+struct line_buf {
+	char data[AGENT_LOG_LINE_MAX];
+	size_t len;
+};
+
+/* One reader: copies the files as they are to a socket. */
+struct follower {
+	LIST_ENTRY(follower) link;
+	struct agent_log *live; /* NULL: what is there, then the end */
+	struct loop_fd w;
+	int sock;
+	int dirfd; /* a copy */
+	int fd;    /* file being copied, -1: none yet */
+	uint64_t offset;
+	uint64_t generation; /* of fd */
+	uint64_t newest;     /* of the log, as last told */
+};
+
+struct agent_log {
+	int dirfd;
+	int fd;
+	uint64_t size;
+	uint64_t half; /* rotate when a file would pass this */
+	uint64_t generation;
+	bool complained;
+	struct line_buf lines[2];
+	LIST_HEAD(, follower) followers;
+};
+
+static int open_file(int dirfd, const char *name, int flags)
+{
+	int fd = openat(dirfd, name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct kerr *e)
+{
+	struct agent_log *l = calloc(1, sizeof(*l));
+	struct stat st;
+
+	if (!l)
+		return kerr_errno(e, ENOMEM, "agent log");
+	LIST_INIT(&l->followers);
+	l->dirfd = dirfd;
+	l->generation = 1;
+	l->half = max_bytes / 2;
+	l->fd = open_file(dirfd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND);
+	if (l->fd < 0) {
+		int r = kerr_errno(e, -l->fd, "%s: open", LOG_NAME);
+
+		free(l);
+		return r;
+	}
+	if (fstat(l->fd, &st) == 0)
+		l->size = (uint64_t)st.st_size;
+	*ret = l;
+	return 0;
+}
+
+static void follower_free(struct follower *f)
+{
+	if (f->live)
+		LIST_REMOVE(f, link);
+	loop_fd_del(&f->w);
+	close_fd(&f->sock);
+	close_fd(&f->fd);
+	close_fd(&f->dirfd);
+	free(f);
+}
+
+static void rotate(struct agent_log *l)
+{
+	int fd;
+
+	if (renameat(l->dirfd, LOG_NAME, l->dirfd, LOG_NAME_OLD) < 0)
+		return;
+	fd = open_file(l->dirfd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND);
+	if (fd < 0)
+		return; /* goes on in the old file; the next record tries again */
+	close_fd(&l->fd);
+	l->fd = fd;
+	l->size = 0;
+	l->generation++;
+}
+
+static void write_record(
+	struct agent_log *l, enum agent_log_stream s, bool full, const char *text, size_t len)
+{
+	char record[AGENT_LOG_LINE_MAX + 64];
+	struct timespec ts;
+	struct tm tm;
+	size_t n;
+	int r;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	(void)gmtime_r(&ts.tv_sec, &tm);
+	n = strftime(record, 32, "%Y-%m-%dT%H:%M:%S", &tm);
+	n += (size_t)snprintf(record + n, 40, ".%09ldZ %s %c ", ts.tv_nsec,
+		s == AGENT_LOG_STDOUT ? "stdout" : "stderr", full ? 'F' : 'P');
+	memcpy(record + n, text, len);
+	n += len;
+	record[n++] = '\n';
+	if (l->size + n > l->half)
+		rotate(l);
+	r = io_write_full(l->fd, record, n);
+	if (r < 0) {
+		if (!l->complained)
+			log_error("agent log: records are lost: %s", strerror(-r));
+		l->complained = true;
+		/* A half record must not run into the next one. */
+		if (ftruncate(l->fd, (off_t)l->size) < 0)
+			log_debug("agent log: ftruncate: %s", strerror(errno));
+		return;
+	}
+	l->complained = false;
+	l->size += n;
+}
+
+static void wake_followers(struct agent_log *l)
+{
+	struct follower *f;
+
+	LIST_FOREACH(f, &l->followers, link)
+	{
+		f->newest = l->generation;
+		(void)loop_fd_mod(&f->w, EPOLLOUT);
+	}
+}
+
+void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *data, size_t len)
+{
+	struct line_buf *b = &l->lines[s];
+	const char *p = data;
+
+	while (len > 0) {
+		const char *nl = memchr(p, '\n', len);
+		size_t part = nl ? (size_t)(nl - p) : len;
+		size_t room = sizeof(b->data) - b->len;
+
+		if (part > room) {
+			memcpy(b->data + b->len, p, room);
+			write_record(l, s, false, b->data, sizeof(b->data));
+			b->len = 0;
+			p += room;
+			len -= room;
+			continue;
+		}
+		memcpy(b->data + b->len, p, part);
+		b->len += part;
+		p += part;
+		len -= part;
+		if (nl) {
+			write_record(l, s, true, b->data, b->len);
+			b->len = 0;
+			p++;
+			len--;
+		}
+	}
+	wake_followers(l);
+}
+
+void agent_log_close(struct agent_log *l)
+{
+	struct follower *f;
+
+	if (!l)
+		return;
+	for (int s = 0; s < 2; s++) {
+		if (l->lines[s].len > 0)
+			write_record(l, (enum agent_log_stream)s, false, l->lines[s].data,
+				l->lines[s].len);
+	}
+	wake_followers(l);
+	while ((f = LIST_FIRST(&l->followers))) {
+		/* From here on it sends what is there, then ends. */
+		LIST_REMOVE(f, link);
+		f->live = NULL;
+	}
+	close_fd(&l->fd);
+	free(l);
+}
+
+/*
+ * Opens the next file to copy: 1 opened, 0 there is none, -errno. The
+ * newest generation is agent.log, the one before it agent.log.1, older ones
+ * are gone.
+ */
+static int follower_next(struct follower *f)
+{
+	uint64_t next = f->generation + 1;
+
+	if (f->generation == f->newest)
+		return 0;
+	if (next + 1 < f->newest)
+		next = f->newest - 1;
+	close_fd(&f->fd);
+	f->offset = 0;
+	f->generation = next;
+	f->fd = open_file(f->dirfd, next == f->newest ? LOG_NAME : LOG_NAME_OLD, O_RDONLY);
+	if (f->fd < 0 && f->fd != -ENOENT)
+		return f->fd;
+	return 1;
+}
+
+static void follower_ready(struct loop_fd *w, uint32_t events)
+{
+	struct follower *f = container_of(w, struct follower, w);
+	char buf[FOLLOW_CHUNK];
+
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		follower_free(f);
+		return;
+	}
+	for (;;) {
+		ssize_t n = f->fd < 0 ? 0 : pread(f->fd, buf, sizeof(buf), (off_t)f->offset);
+		ssize_t sent;
+
+		if (n < 0)
+			break;
+		if (n == 0) {
+			int r = follower_next(f);
+
+			if (r == 1)
+				continue;
+			if (r == 0 && f->live) {
+				(void)loop_fd_mod(&f->w, 0); /* until more comes */
+				return;
+			}
+			break;
+		}
+		sent = send(f->sock, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent < 0) {
+			if (errno == EAGAIN)
+				return;
+			break;
+		}
+		f->offset += (uint64_t)sent;
+	}
+	follower_free(f);
+}
+
+int agent_log_stream(struct loop *loop, int dirfd, struct agent_log *live, int sock, struct kerr *e)
+{
+	struct follower *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f) {
+		(void)close(sock);
+		return kerr_errno(e, ENOMEM, "logs");
+	}
+	f->sock = sock;
+	f->fd = -1;
+	f->newest = live ? live->generation : 1;
+	f->generation = f->newest - 2; /* wraps for the first, and + 1 is right again */
+	f->w = (struct loop_fd){ .fn = follower_ready, .fd = -1 };
+	f->dirfd = fcntl(dirfd, F_DUPFD_CLOEXEC, 3);
+	if (f->dirfd < 0) {
+		r = kerr_errno(e, errno, "logs");
+		follower_free(f);
+		return r;
+	}
+	r = loop_fd_add(loop, &f->w, sock, EPOLLOUT);
+	if (r < 0) {
+		follower_free(f);
+		return kerr_errno(e, -r, "logs");
+	}
+	if (live) {
+		f->live = live;
+		LIST_INSERT_HEAD(&live->followers, f, link);
+	}
+	return 0;
+}

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <base/loop.h>
+#include <manifests/keyring.h>
+#include <wire/api_proto.h>
+
+#include "db.h"
+
+struct agent;
+struct client;
+
+/*
+ * kosvmd as a whole: one event loop, one thread. Everything below is
+ * used from that thread only.
+ *
+ * state_dir/  kosvmd.db  images/  keys/  agents/ID/{state.img,agent.log,console.log,vmm.log}
+ */
+struct sup {
+	struct loop *loop;
+	struct api_paths paths;
+	struct db *db;
+	int images_fd;
+	int keys_fd;
+	int agents_fd;
+	char vmm_program[512];
+	char init_program[512];
+	struct loop_fd listener;
+	int listen_fd;
+	unsigned client_count;
+	unsigned import_count; /* running imports: the store is not swept meanwhile */
+	LIST_HEAD(, client) clients;
+	LIST_HEAD(, agent) agents;
+	bool ending;
+};
+
+#define SUP_MAX_CLIENTS 256u
+
+/* Starts to listen; api_done closes all clients. */
+int api_listen(struct sup *s, struct kerr *e);
+void api_done(struct sup *s);

@@ -1,0 +1,212 @@
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <base/cleanup.h>
+#include <base/log.h>
+#include <wire/api_proto.h>
+
+struct worker_port {
+	int sock;
+};
+
+struct worker {
+	struct loop_fd w;
+	int sock;
+	pid_t pid;
+	const struct worker_ops *ops;
+	void *user;
+};
+
+void worker_progress(struct worker_port *port, const char *what, double fraction)
+{
+	json_t *m = json_pack("{s:s, s:f}", "progress", what, "fraction", fraction);
+
+	if (m)
+		(void)api_send(port->sock, m, NULL, 0, NULL);
+	json_decref(m);
+}
+
+static int compare_int(const void *a, const void *b)
+{
+	const int *x = a;
+	const int *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Closes everything above stderr but the fds in `keep`. */
+static void close_others(const int *keep, size_t count)
+{
+	int sorted[FDPASS_MAX_FDS + 1];
+	unsigned from = 3;
+
+	memcpy(sorted, keep, count * sizeof(int));
+	qsort(sorted, count, sizeof(int), compare_int);
+	for (size_t i = 0; i < count; i++) {
+		unsigned fd = (unsigned)sorted[i];
+
+		if (fd > from)
+			(void)syscall(SYS_close_range, from, fd - 1, 0);
+		if (fd >= from)
+			from = fd + 1;
+	}
+	(void)syscall(SYS_close_range, from, ~0U, 0);
+}
+
+static _Noreturn void child_main(
+	pid_t parent, int sock, worker_fn fn, void *arg, const int *keep_fds, size_t keep_count)
+{
+	struct worker_port port = { .sock = sock };
+	struct kerr err = { 0 };
+	json_t *result = NULL;
+	json_t *reply;
+	int fds[FDPASS_MAX_FDS];
+	size_t nfds = 0;
+	int keep[FDPASS_MAX_FDS + 1];
+	sigset_t none;
+	int r;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	memcpy(keep, keep_fds, keep_count * sizeof(int));
+	keep[keep_count] = sock;
+	close_others(keep, keep_count + 1);
+	r = fn(arg, &port, &result, fds, &nfds, &err);
+	if (r < 0)
+		reply = json_pack("{s:{s:i, s:s}}", "error", "code", -r, "message", err.msg);
+	else
+		reply = json_pack("{s:o}", "ok", result ? result : json_object());
+	if (!reply || api_send(sock, reply, fds, r < 0 ? 0 : nfds, &err) < 0)
+		_exit(1);
+	_exit(0);
+}
+
+static void worker_free(struct worker *w)
+{
+	loop_fd_del(&w->w);
+	close_fd(&w->sock);
+	free(w);
+}
+
+static void worker_reap(struct worker *w)
+{
+	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static void finish(
+	struct worker *w, int result, json_t *ok, int *fds, size_t nfds, const struct kerr *err)
+{
+	const struct worker_ops *ops = w->ops;
+	void *user = w->user;
+
+	/* It has said its last word, or lost its socket: do not wait for it long. */
+	if (result < 0)
+		(void)kill(w->pid, SIGKILL);
+	worker_reap(w);
+	worker_free(w);
+	ops->done(user, result, ok, fds, nfds, err);
+}
+
+static void worker_readable(struct loop_fd *lw, uint32_t events)
+{
+	struct worker *w = container_of(lw, struct worker, w);
+	struct kerr err = { 0 };
+	int fds[FDPASS_MAX_FDS];
+	size_t nfds = 0;
+	json_t *msg = NULL;
+	json_t *o;
+	int r;
+
+	(void)events;
+	r = api_recv(w->sock, &msg, fds, FDPASS_MAX_FDS, &nfds, &err);
+	if (r <= 0) {
+		if (r == 0)
+			r = kerr_set(&err, ECHILD, "worker process ended without a result");
+		finish(w, r, NULL, NULL, 0, &err);
+		return;
+	}
+	if ((o = json_object_get(msg, "ok"))) {
+		finish(w, 0, o, fds, nfds, &err);
+	} else if ((o = json_object_get(msg, "error"))) {
+		const char *text = json_string_value(json_object_get(o, "message"));
+		int code = (int)json_integer_value(json_object_get(o, "code"));
+
+		r = kerr_set(&err, code > 0 ? code : EIO, "%s", text ? text : "unknown error");
+		finish(w, r, NULL, NULL, 0, &err);
+	} else {
+		const char *text = json_string_value(json_object_get(msg, "progress"));
+
+		if (text && w->ops->progress)
+			w->ops->progress(
+				w->user, text, json_number_value(json_object_get(msg, "fraction")));
+		for (size_t i = 0; i < nfds; i++)
+			(void)close(fds[i]);
+	}
+	json_decref(msg);
+}
+
+int worker_start(struct worker **ret, struct loop *loop, worker_fn fn, void *arg,
+	const int *keep_fds, size_t keep_count, const struct worker_ops *ops, void *user,
+	struct kerr *e)
+{
+	_cleanup_close_ int child_end = -1;
+	struct worker *w;
+	pid_t parent = getpid();
+	int sv[2];
+	int r;
+
+	if (keep_count > FDPASS_MAX_FDS)
+		return kerr_set(e, E2BIG, "too many files for one worker");
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return kerr_errno(e, ENOMEM, "worker");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0) {
+		r = kerr_errno(e, errno, "worker: socketpair");
+		free(w);
+		return r;
+	}
+	w->sock = sv[0];
+	child_end = sv[1];
+	w->w = (struct loop_fd){ .fn = worker_readable, .fd = -1 };
+	w->ops = ops;
+	w->user = user;
+	w->pid = fork();
+	if (w->pid < 0) {
+		r = kerr_errno(e, errno, "worker: fork");
+		worker_free(w);
+		return r;
+	}
+	if (w->pid == 0)
+		child_main(parent, child_end, fn, arg, keep_fds, keep_count);
+	r = loop_fd_add(loop, &w->w, w->sock, EPOLLIN);
+	if (r < 0) {
+		worker_cancel(w);
+		return kerr_errno(e, -r, "worker: epoll");
+	}
+	*ret = w;
+	return 0;
+}
+
+void worker_cancel(struct worker *w)
+{
+	if (!w)
+		return;
+	(void)kill(w->pid, SIGKILL);
+	worker_reap(w);
+	worker_free(w);
+}
