@@ -3,8 +3,8 @@
 #include <base/kerr.h>
 #include <devices/serial.h>
 
-#include "../bus.h"
-#include "../ending.h"
+#include "bus.h"
+#include "ending.h"
 
 /*
  * I/O ports: COM1, the sleep and reset registers of the ACPI tables, the
