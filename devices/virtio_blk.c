@@ -19,6 +19,7 @@ struct virtio_blk {
 	struct virtio_dev dev;
 	struct blk_context ctx;
 	uint8_t config[BLK_CONFIG_SIZE];
+	int stop_fd;
 	/*
 	 * Held by the worker while it serves, by a vCPU's activate and reset.
 	 * Taken after dev->lock; the worker takes nothing while it holds it,
@@ -29,7 +30,6 @@ struct virtio_blk {
 	bool active;
 	bool started;
 	_Atomic bool stop;
-	int stop_fd;
 	pthread_t worker;
 	struct virtq_chain chain; /* worker */
 };

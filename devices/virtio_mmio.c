@@ -237,9 +237,10 @@ static void write_queue_ready(struct virtio_dev *dev, uint32_t value)
 		virtq_reset(q);
 		return;
 	}
-	if (q->ready || s->num > VIRTQ_MAX_SIZE)
+	if (s->num > VIRTQ_MAX_SIZE)
 		return;
-	/* A refusal is seen by the driver as QueueReady 0. */
+	/* A refusal is seen as QueueReady 0; a ready queue comes out as it was, with the same
+	 * setup. */
 	(void)virtq_enable(q, (uint16_t)s->num, s->desc, s->driver, s->device,
 		dev->features & FEATURE(VIRTIO_RING_F_EVENT_IDX),
 		dev->features & FEATURE(VIRTIO_RING_F_INDIRECT_DESC));
@@ -350,10 +351,10 @@ static bool config_access(uint64_t offset, uint32_t len)
 	return len <= VIRTIO_MMIO_SIZE - offset;
 }
 
-/* 4.2.2.2: registers are 32 bits wide, aligned; other accesses are not served. */
+/* 4.2.2.2: registers are 32 bits wide; a misaligned offset names none of them. */
 static bool register_access(uint64_t offset, uint32_t len)
 {
-	return offset < MMIO_CONFIG_OFFSET && offset % 4 == 0 && len == 4;
+	return offset < MMIO_CONFIG_OFFSET && len == 4;
 }
 
 void virtio_mmio_read(struct virtio_dev *dev, uint64_t offset, void *buf, uint32_t len)

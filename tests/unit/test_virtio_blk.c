@@ -42,7 +42,7 @@ static int file; /* ours: a duplicate of what the device has */
  * the C library's in this program.
  */
 static _Atomic int fake_fallocate_errno, fake_io_errno, fake_eintr, fake_short, fake_slow;
-static _Atomic int last_fallocate_mode, fallocate_calls, fdatasync_calls;
+static _Atomic int last_fallocate_mode, fallocate_calls, fdatasync_calls, transfer_calls;
 
 int fallocate(int fd, int mode, off_t off, off_t len)
 {
@@ -69,6 +69,7 @@ static ssize_t transfer(long nr, int fd, const struct iovec *iov, int count, off
 {
 	struct iovec one;
 
+	transfer_calls++;
 	if (fake_eintr > 0) {
 		fake_eintr--;
 		errno = EINTR;
@@ -106,7 +107,7 @@ ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t at)
 static void clear_faults(void)
 {
 	fake_fallocate_errno = fake_io_errno = fake_eintr = fake_short = fake_slow = 0;
-	last_fallocate_mode = fallocate_calls = fdatasync_calls = 0;
+	last_fallocate_mode = fallocate_calls = fdatasync_calls = transfer_calls = 0;
 }
 
 static uint8_t pattern(uint64_t at)
@@ -334,6 +335,7 @@ START_TEST(sector_overflows)
 		ck_assert_uint_eq(request(T_OUT, sectors[i], data, 512, false, NULL), S_IOERR);
 		ck_assert_uint_eq(request(T_IN, sectors[i], data, 512, true, NULL), S_IOERR);
 	}
+	ck_assert_int_eq(transfer_calls, 0);
 	expect_disk(0, 0, 0);
 }
 END_TEST
@@ -602,8 +604,8 @@ END_TEST
 START_TEST(ranges_off_the_disk)
 {
 	static const struct range bad[] = { { SECTORS, 1, 0 }, { SECTORS - 1, 2, 0 },
-		{ UINT64_MAX, 1, 0 }, { UINT64_MAX / 512 + 1, 1, 0 }, { 0, SECTORS + 1, 0 },
-		{ 0, 0xffffffff, 0 }, { SECTORS + 1, 0, 0 } };
+		{ UINT64_MAX, 1, 0 }, { UINT64_MAX / 512 + 1, 1, 0 }, { UINT64_MAX / 512, 1, 0 },
+		{ 0, SECTORS + 1, 0 }, { 0, 0xffffffff, 0 }, { SECTORS + 1, 0, 0 } };
 
 	for (size_t i = 0; i < array_size(bad); i++) {
 		const struct range two[] = { { 0, 1, 0 }, bad[i] };
@@ -720,11 +722,17 @@ static bool needs_reset(void)
 
 static void expect_fault(const struct mock_seg *segs, unsigned count)
 {
+	const struct mock_seg good[] = { { header(T_IN, 0), 16, false },
+		{ buffer(512, 0), 512, true }, { buffer(1, 0), 1, true } };
+
 	mock_ring_add(&ring, segs, count);
 	mock_driver_kick(dev, 0);
 	ck_assert(mock_driver_wait_irq(dev, WAIT_MS)); /* the configuration interrupt */
 	ck_assert(needs_reset());
-	ck_assert(!mock_ring_used(&ring, NULL, NULL));
+	/* And nothing is served until the reset. */
+	mock_ring_add(&ring, good, 3);
+	mock_driver_kick(dev, 0);
+	ck_assert(!mock_driver_wait_used(&ring, 50, NULL, NULL));
 	bring_up(ALL);
 	ck_assert_uint_eq(request(T_IN, 0, buffer(512, 0), 512, true, NULL), S_OK);
 	ck_assert(mock_driver_wait_irq(dev, WAIT_MS));

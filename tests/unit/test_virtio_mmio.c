@@ -50,7 +50,7 @@ static void probe_config_read(struct virtio_dev *dev, uint32_t offset, void *buf
 {
 	(void)dev;
 	for (uint32_t i = 0; i < len; i++)
-		((uint8_t *)buf)[i] = offset + i < 8 ? p.config[offset + i] : 0;
+		((uint8_t *)buf)[i] = offset + i < 8 ? p.config[offset + i] : 0xee;
 }
 
 static void probe_config_write(
@@ -521,7 +521,7 @@ START_TEST(config_space_widths)
 			ck_assert_uint_eq(buf[widths[i]], 0xaa);
 	}
 	virtio_mmio_read(&p.dev, VIRTIO_MMIO_CONFIG + 6, buf, 4);
-	ck_assert_mem_eq(buf, "\7\10\0\0", 4);
+	ck_assert_mem_eq(buf, "\7\10\xee\xee", 4);
 	virtio_mmio_read(&p.dev, VIRTIO_MMIO_CONFIG, buf, 3);
 	ck_assert_mem_eq(buf, "\0\0\0", 3);
 	virtio_mmio_write(&p.dev, VIRTIO_MMIO_CONFIG + 2, "zz", 2);
