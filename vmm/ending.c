@@ -45,3 +45,14 @@ void ending_report(struct ending *end, enum vmm_end reason, const char *fmt, ...
 	if (first)
 		(void)eventfd_write(end->event, 1);
 }
+
+enum vmm_end ending_get(struct ending *end, const char **ret_text)
+{
+	enum vmm_end reason;
+
+	(void)pthread_mutex_lock(&end->lock);
+	reason = end->reason;
+	*ret_text = end->text;
+	(void)pthread_mutex_unlock(&end->lock);
+	return reason;
+}

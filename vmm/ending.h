@@ -24,3 +24,6 @@ void ending_done(struct ending *end);
 /* Any thread. The first report counts, later ones are dropped. */
 void ending_report(struct ending *end, enum vmm_end reason, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* Loop thread, after the event: the reason; the text stays as it is from then on. */
+enum vmm_end ending_get(struct ending *end, const char **ret_text);

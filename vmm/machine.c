@@ -36,11 +36,12 @@ struct machine {
 static void on_ending(struct loop_fd *w, uint32_t events)
 {
 	struct machine *m = container_of(w, struct machine, ending_watch);
+	const char *text;
+	enum vmm_end reason = ending_get(&m->ending, &text);
 
 	(void)events;
-	/* Reported once and never changed afterwards; the eventfd ordered it before us. */
 	loop_fd_del(w);
-	m->ops->ended(m->user, m->ending.reason, m->ending.text);
+	m->ops->ended(m->user, reason, text);
 }
 
 static void on_guest_connect(
