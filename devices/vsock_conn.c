@@ -245,7 +245,7 @@ static unsigned conn_act(struct vsock_conn *c, enum act act, enum vsock_event ev
 	case ACT_IMPOSSIBLE:
 		break;
 	}
-	assert(!"vsock: a move that cannot be");
+	assert(act != ACT_IMPOSSIBLE);
 	return 0;
 }
 
