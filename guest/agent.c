@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
@@ -59,7 +60,8 @@ static void log_space(struct chan *c)
 
 static void log_closed(struct chan *c, int err)
 {
-	log_warn("log stream closed (%s); the agent's output is dropped", strerror(-err));
+	log_warn("log stream lost (%s); the agent's output is dropped",
+		err ? strerror(-err) : "closed by the host");
 	log_space(c);
 }
 
@@ -176,6 +178,12 @@ int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
 bool agent_quiet(const struct agent *a)
 {
 	return a->child.pid == 0 && a->out.fd < 0 && a->err.fd < 0 && log_flushed(a);
+}
+
+void agent_log_end(struct agent *a)
+{
+	if (chan_is_open(&a->log))
+		(void)shutdown(a->log.fd, SHUT_WR);
 }
 
 void agent_done(struct agent *a)

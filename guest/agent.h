@@ -44,4 +44,7 @@ int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
 /* Nothing more will come: every writer of its pipes has ended and the log has left. */
 bool agent_quiet(const struct agent *a);
 
+/* Everything has left: the host sees the end of the log stream before BYE and the power-off. */
+void agent_log_end(struct agent *a);
+
 void agent_done(struct agent *a);

@@ -15,9 +15,9 @@ static void chan_arm(struct chan *c, uint32_t keep)
 {
 	uint32_t events = keep & EPOLLOUT;
 
-	if (!c->held && !c->finishing)
+	if (!c->held || c->finishing)
 		events |= EPOLLIN;
-	if (c->out_len || c->finishing)
+	if (c->out_len || (c->finishing && !c->ended))
 		events |= EPOLLOUT;
 	(void)loop_fd_mod(&c->w, events);
 }
@@ -90,22 +90,34 @@ static int chan_read(struct chan *c)
 	return chan_dispatch(c);
 }
 
+/* As chan_read, for a chan that is finishing. */
+static int chan_drop(struct chan *c)
+{
+	ssize_t n = recv(c->fd, c->in, sizeof(c->in), 0);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return n == 0;
+}
+
 static void chan_event(struct loop_fd *w, uint32_t events)
 {
 	struct chan *c = container_of(w, struct chan, w);
 	int r;
 
 	r = chan_flush(c);
-	if (r == 0 && c->finishing && c->out_len == 0) {
-		chan_end(c, 0);
-		return;
+	if (r == 0 && c->finishing && c->out_len == 0 && !c->ended) {
+		c->ended = true;
+		(void)shutdown(c->fd, SHUT_WR);
 	}
 	if (r == 0 && (events & EPOLLOUT) && c->ops->space)
 		c->ops->space(c);
-	if (r == 0 && !c->held && !c->finishing && (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP)))
-		r = chan_read(c);
-	else if (r == 0 && (events & (EPOLLHUP | EPOLLERR)))
+	if (r == 0 && (!c->held || c->finishing)) {
+		if (events & (EPOLLIN | EPOLLHUP | EPOLLRDHUP))
+			r = c->finishing ? chan_drop(c) : chan_read(c);
+	} else if (r == 0 && (events & (EPOLLHUP | EPOLLERR))) {
 		r = 1; /* nobody there any more, and nothing is being read that would tell */
+	}
 	if (r != 0)
 		chan_end(c, r < 0 ? r : 0);
 	else
@@ -120,7 +132,7 @@ int chan_open(struct chan *c, struct loop *loop, int fd, const struct chan_ops *
 		return r;
 	c->loop = loop;
 	c->ops = ops;
-	c->held = c->finishing = false;
+	c->held = c->finishing = c->ended = false;
 	c->in_len = c->out_head = c->out_len = 0;
 	c->w.fn = chan_event;
 	r = loop_fd_add(loop, &c->w, fd, EPOLLIN);

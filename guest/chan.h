@@ -27,7 +27,7 @@ struct chan_ops {
 	int (*frame)(struct chan *c, const struct guest_frame_hdr *h, const uint8_t *payload);
 	/* Bytes left the out buffer. May be NULL. May not free the chan. */
 	void (*space)(struct chan *c);
-	/* The last call: 0 when the peer closed or chan_finish is through, else -errno. May free.
+	/* The last call: 0 when the peer closed (also after chan_finish), else -errno. May free.
 	 */
 	void (*closed)(struct chan *c, int err);
 };
@@ -38,7 +38,8 @@ struct chan {
 	const struct chan_ops *ops;
 	int fd;
 	bool held;      /* a whole frame waits in `in` for chan_resume */
-	bool finishing; /* flush, then close */
+	bool finishing; /* flush, and drop what comes */
+	bool ended;     /* our direction was shut down: the peer's closing is waited for */
 	size_t in_len;
 	size_t out_head, out_len;
 	uint8_t in[CHAN_BUF];
@@ -74,7 +75,12 @@ int chan_send_made(struct chan *c, const uint8_t *frame, int len);
 /* Offers the held frame again, from the loop's next turn on. */
 void chan_resume(struct chan *c);
 
-/* No more frames are read; what is in the out buffer leaves, then closed(c, 0) is called. */
+/*
+ * No more frames are taken: what comes is dropped, what is in the out
+ * buffer leaves, and the peer sees the end. closed(c, 0) follows when it
+ * closes, too: so it never fails to write before it has read our last
+ * frame. How long to wait for that is the caller's.
+ */
 void chan_finish(struct chan *c);
 
 /* Writes out what there is, waiting for at most timeout_ms. True when all of it went. */

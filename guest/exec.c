@@ -9,10 +9,10 @@
 
 #include <base/cleanup.h>
 #include <base/clock.h>
-#include <base/io.h>
 #include <base/log.h>
 
 #include "chan.h"
+#include "feed.h"
 #include "forward.h"
 #include "vsock.h"
 
@@ -22,9 +22,7 @@ struct exec {
 	struct child child;
 	struct forward out, err;
 	struct loop_timer timer;
-	struct loop_fd in_w;
-	int in_fd;      /* write end of the program's input */
-	size_t in_done; /* bytes of the held STDIN frame that it took */
+	struct feed in;
 	bool spawned, ended, finished;
 	struct chan chan;
 };
@@ -40,13 +38,29 @@ static void exec_free(struct exec *x)
 		}
 	}
 	s->count--;
+	s->running -= x->spawned;
 	loop_timer_done(&x->timer);
-	loop_fd_del(&x->in_w);
-	close_fd(&x->in_fd);
+	feed_done(&x->in);
 	forward_done(&x->out);
 	forward_done(&x->err);
 	chan_done(&x->chan);
 	free(x);
+}
+
+static void exec_timer(struct exec *x, unsigned ms)
+{
+	(void)loop_timer_set(x->service->loop, &x->timer, ms * CLOCK_NS_PER_MS, 0);
+}
+
+/* The last frame was sent. */
+static void exec_finish(struct exec *x)
+{
+	x->finished = true;
+	feed_done(&x->in);
+	forward_done(&x->out);
+	forward_done(&x->err);
+	chan_finish(&x->chan);
+	exec_timer(x, EXEC_LINGER_MS);
 }
 
 static void exec_refuse(struct exec *x, uint32_t code, const char *why)
@@ -58,8 +72,7 @@ static void exec_refuse(struct exec *x, uint32_t code, const char *why)
 	guest_put_u32(&w, GUEST_F_CODE, code);
 	guest_put_text(&w, GUEST_F_TEXT, why);
 	(void)chan_send_made(&x->chan, buf, guest_writer_end(&w));
-	x->finished = true;
-	chan_finish(&x->chan);
+	exec_finish(x);
 }
 
 /* Moves on after anything that happened. Frees x only when its stream is closed. */
@@ -78,10 +91,7 @@ static void exec_advance(struct exec *x)
 	len = child_exited_frame(buf, sizeof(buf), x->child.status);
 	if (chan_send_made(&x->chan, buf, len) < 0)
 		return; /* space comes */
-	x->finished = true;
-	forward_done(&x->out);
-	forward_done(&x->err);
-	chan_finish(&x->chan);
+	exec_finish(x);
 }
 
 static void out_moved(struct forward *f)
@@ -94,12 +104,19 @@ static void err_moved(struct forward *f)
 	exec_advance(container_of(f, struct exec, err));
 }
 
+static void in_ready(struct feed *f)
+{
+	chan_resume(&container_of(f, struct exec, in)->chan);
+}
+
 static void exec_started(struct child *c, int code, const char *why)
 {
 	struct exec *x = container_of(c, struct exec, child);
 
+	if (!chan_is_open(&x->chan))
+		return; /* the timer is the hang-up's */
 	loop_timer_done(&x->timer);
-	if (code && chan_is_open(&x->chan))
+	if (code)
 		exec_refuse(x, (uint32_t)code, why);
 }
 
@@ -108,8 +125,7 @@ static void exec_ended(struct child *c)
 	struct exec *x = container_of(c, struct exec, child);
 
 	x->ended = true;
-	loop_fd_del(&x->in_w);
-	close_fd(&x->in_fd);
+	feed_done(&x->in);
 	forward_settle(&x->out);
 	forward_settle(&x->err);
 	/* Input that nobody takes any more must not keep a held frame. */
@@ -132,19 +148,22 @@ static int exec_pipe(int *ours, int *theirs, bool ours_reads)
 static int exec_pipes(struct exec *x, int child_fds[3])
 {
 	struct loop *loop = x->service->loop;
+	_cleanup_close_ int in = -1;
 	_cleanup_close_ int out = -1;
 	_cleanup_close_ int err = -1;
 	int r;
 
-	r = exec_pipe(&x->in_fd, &child_fds[0], false);
-	if (r == 0)
-		r = io_set_nonblock(x->in_fd, 1);
+	r = exec_pipe(&in, &child_fds[0], false);
 	if (r == 0)
 		r = exec_pipe(&out, &child_fds[1], true);
 	if (r == 0)
 		r = exec_pipe(&err, &child_fds[2], true);
 	if (r == 0)
-		r = forward_open(&x->out, loop, out, &x->chan, GUEST_STDOUT, out_moved);
+		r = feed_open(&x->in, loop, in, in_ready);
+	if (r < 0)
+		return r;
+	(void)steal_fd(&in);
+	r = forward_open(&x->out, loop, out, &x->chan, GUEST_STDOUT, out_moved);
 	if (r < 0)
 		return r;
 	(void)steal_fd(&out);
@@ -195,55 +214,21 @@ static int take_exec(struct exec *x, const uint8_t *payload, size_t len)
 		return -EPROTO;
 	if (x->service->stopping)
 		r = kerr_set(&e, ESHUTDOWN, "the guest is shutting down");
+	else if (x->service->running >= EXEC_MAX)
+		r = kerr_set(&e, EAGAIN, "%u programs of exec run already, the most there may be",
+			EXEC_MAX);
 	else
 		r = command_decode(&cmd, payload, len, &e);
 	if (r == 0)
 		r = exec_spawn(x, &cmd, &e);
 	command_done(&cmd);
-	if (r < 0)
+	if (r < 0) {
 		exec_refuse(x, 126, e.msg);
-	else
-		x->spawned = true;
-	return 0;
-}
-
-/* Into the program's input; what it does not take yet is held, and the stream with it. */
-static int take_stdin(struct exec *x, const uint8_t *payload, size_t len)
-{
-	if (!x->spawned)
-		return -EPROTO;
-	if (x->in_fd >= 0 && len == 0) {
-		loop_fd_del(&x->in_w);
-		close_fd(&x->in_fd);
+		return 0;
 	}
-	while (x->in_fd >= 0 && x->in_done < len) {
-		ssize_t n = write(x->in_fd, payload + x->in_done, len - x->in_done);
-
-		if (n >= 0) {
-			x->in_done += (size_t)n;
-		} else if (errno == EAGAIN) {
-			if (x->in_w.loop ||
-				loop_fd_add(x->service->loop, &x->in_w, x->in_fd, EPOLLOUT) == 0)
-				return CHAN_HOLD;
-			return -ENOMEM;
-		} else if (errno != EINTR) {
-			/* The program closed its input: the rest goes nowhere, as on a shell's
-			 * pipe. */
-			loop_fd_del(&x->in_w);
-			close_fd(&x->in_fd);
-		}
-	}
-	loop_fd_del(&x->in_w);
-	x->in_done = 0;
+	x->spawned = true;
+	x->service->running++;
 	return 0;
-}
-
-static void in_writable(struct loop_fd *w, uint32_t events)
-{
-	struct exec *x = container_of(w, struct exec, in_w);
-
-	(void)events;
-	chan_resume(&x->chan);
 }
 
 static int take_signal(struct exec *x, const uint8_t *payload, size_t len)
@@ -271,7 +256,7 @@ static int exec_frame(struct chan *c, const struct guest_frame_hdr *h, const uin
 	case GUEST_EXEC:
 		return take_exec(x, payload, h->len);
 	case GUEST_STDIN:
-		return take_stdin(x, payload, h->len);
+		return x->spawned ? feed_take(&x->in, payload, h->len) : -EPROTO;
 	case GUEST_SIGNAL:
 		return take_signal(x, payload, h->len);
 	default:
@@ -301,8 +286,7 @@ static void exec_closed(struct chan *c, int err)
 
 	if (err == -EPROTO)
 		log_warn("exec stream: the host sent a frame that does not belong there");
-	loop_fd_del(&x->in_w);
-	close_fd(&x->in_fd);
+	feed_done(&x->in);
 	if (x->spawned && !x->ended)
 		exec_hangup(x);
 	forward_resume(&x->out);
@@ -314,10 +298,15 @@ static void exec_timeout(struct loop_timer *t)
 {
 	struct exec *x = container_of(t, struct exec, timer);
 
-	if (x->spawned)
+	if (x->finished && chan_is_open(&x->chan)) {
+		/* The host does not close: so be it. */
+		chan_done(&x->chan);
+		exec_advance(x);
+	} else if (x->spawned) {
 		child_kill(&x->child, SIGKILL);
-	else
+	} else {
 		exec_refuse(x, 126, "no EXEC frame came in time");
+	}
 }
 
 static const struct chan_ops exec_ops = {
@@ -330,7 +319,7 @@ void exec_service_take(struct exec_service *s, int fd)
 {
 	struct exec *x;
 
-	x = s->count < EXEC_MAX + 1 ? calloc(1, sizeof(*x)) : NULL;
+	x = s->count < EXEC_STREAMS_MAX ? calloc(1, sizeof(*x)) : NULL;
 	if (!x) {
 		(void)close(fd);
 		return;
@@ -341,8 +330,7 @@ void exec_service_take(struct exec_service *s, int fd)
 		.started = exec_started,
 		.ended = exec_ended,
 	};
-	x->out.fd = x->err.fd = x->in_fd = x->chan.fd = -1;
-	x->in_w = (struct loop_fd){ .fn = in_writable, .fd = -1 };
+	x->out.fd = x->err.fd = x->in.fd = x->chan.fd = -1;
 	x->timer = (struct loop_timer){ .fn = exec_timeout, .w = { .fd = -1 } };
 	x->next = s->list;
 	s->list = x;
@@ -352,19 +340,16 @@ void exec_service_take(struct exec_service *s, int fd)
 		exec_free(x);
 		return;
 	}
-	if (s->count > EXEC_MAX)
-		exec_refuse(x, 126, "too many programs run by exec at once (32)");
-	else
-		(void)loop_timer_set(s->loop, &x->timer, EXEC_START_MS * CLOCK_NS_PER_MS, 0);
+	exec_timer(x, EXEC_START_MS);
 }
 
 static void listener_ready(struct loop_fd *w, uint32_t events)
 {
 	struct exec_service *s = container_of(w, struct exec_service, listener);
-	int fd = vsock_accept_host(s->listen_fd);
+	int fd;
 
 	(void)events;
-	if (fd >= 0)
+	while ((fd = vsock_accept_host(s->listen_fd)) >= 0)
 		exec_service_take(s, fd);
 }
 

@@ -12,9 +12,11 @@
  * Several at once, each with its own bounded buffers: a slow reader stops
  * only its own program.
  */
-#define EXEC_MAX       32u
-#define EXEC_START_MS  10000u /* the host's EXEC frame must be there by then */
-#define EXEC_HANGUP_MS 2000u  /* from SIGHUP to SIGKILL when the host is gone */
+#define EXEC_MAX         32u /* programs */
+#define EXEC_STREAMS_MAX 48u /* streams: also those that wait for EXEC or for the host to close */
+#define EXEC_START_MS    10000u /* the host's EXEC frame must be there by then */
+#define EXEC_HANGUP_MS   2000u  /* from SIGHUP to SIGKILL when the host is gone */
+#define EXEC_LINGER_MS   2000u  /* after the last frame, for the host to close */
 
 struct exec;
 
@@ -23,8 +25,8 @@ struct exec_service {
 	struct reaper *reaper;
 	const struct command *agent; /* defaults of user, cwd and environment */
 	bool has_state;
-	bool stopping; /* new programs are refused */
-	unsigned count;
+	bool stopping;           /* new programs are refused */
+	unsigned count, running; /* streams, programs */
 	struct exec *list;
 	struct loop_fd listener;
 	int listen_fd;

@@ -49,17 +49,33 @@ struct init {
 
 static struct init the_init;
 
-/* It cannot go on: tells everybody, and waits for the host's SHUTDOWN, but not for ever. */
+/* Nothing is left to do here: waits for the host's SHUTDOWN, but not for ever. */
+static void init_await_end(struct init *in)
+{
+	if (!in->exec.stopping)
+		(void)loop_timer_set(in->loop, &in->deadline, LAST_MS * CLOCK_NS_PER_MS, 0);
+}
+
+/* Ends every process; the loop quits when they are gone. */
+static void init_stop(struct init *in, uint32_t grace_ms)
+{
+	in->exec.stopping = true;
+	loop_timer_done(&in->deadline);
+	shutdown_begin(&in->shutdown, grace_ms);
+}
+
+/* It cannot go on: tells everybody. */
 static void init_fail(struct init *in, const char *why)
 {
 	in->failed = true;
 	log_error("%s", why);
 	link_error(&in->link, why);
-	(void)loop_timer_set(in->loop, &in->deadline, LAST_MS * CLOCK_NS_PER_MS, 0);
+	init_await_end(in);
 }
 
 static void agent_ready(struct agent *a, uint32_t pid)
 {
+	log_debug("agent runs, pid %u", pid);
 	link_ready(&container_of(a, struct init, agent)->link, pid);
 }
 
@@ -72,8 +88,9 @@ static void agent_exited(struct agent *a, int status)
 {
 	struct init *in = container_of(a, struct init, agent);
 
+	log_debug("agent ended, wait status 0x%x", (unsigned)status);
 	link_exited(&in->link, status);
-	(void)loop_timer_set(in->loop, &in->deadline, LAST_MS * CLOCK_NS_PER_MS, 0);
+	init_await_end(in);
 }
 
 static const struct agent_ops agent_ops = {
@@ -175,17 +192,17 @@ static void on_shutdown(struct link *l, uint32_t grace_ms)
 {
 	struct init *in = container_of(l, struct init, link);
 
-	in->exec.stopping = true;
-	shutdown_begin(&in->shutdown, grace_ms);
+	log_debug("SHUTDOWN, grace %u ms", grace_ms);
+	init_stop(in, grace_ms);
 }
 
 static void on_lost(struct link *l, int err)
 {
 	struct init *in = container_of(l, struct init, link);
 
-	log_warn("control stream lost (%s); shutting down", strerror(-err));
-	in->exec.stopping = true;
-	shutdown_begin(&in->shutdown, LOST_MS);
+	log_warn("control stream lost (%s); shutting down",
+		err ? strerror(-err) : "closed by the host");
+	init_stop(in, LOST_MS);
 }
 
 static const struct link_ops link_ops = {
@@ -202,8 +219,7 @@ static void on_deadline(struct loop_timer *t)
 		init_fail(in, "no CONFIG came from the host");
 		return;
 	}
-	in->exec.stopping = true;
-	shutdown_begin(&in->shutdown, 0);
+	init_stop(in, 0);
 }
 
 static void on_childless(struct reaper *r)
@@ -251,6 +267,7 @@ static int init_boot(struct init *in, struct kerr *e)
 	r = modules_load("/modules.list", e);
 	if (r < 0)
 		return r;
+	log_debug("modules are loaded");
 	fd = vsock_dial_host(GUEST_PORT_CONTROL, VSOCK_SRC_CONTROL, CONNECT_MS, e);
 	if (fd < 0)
 		return fd;
@@ -259,11 +276,13 @@ static int init_boot(struct init *in, struct kerr *e)
 		(void)close(fd);
 		return kerr_errno(e, -r, "control stream");
 	}
+	log_debug("connected to the host");
 	r = disk_wait(DISK_ROOTFS, DISK_MS, device, e);
 	if (r == 0)
 		r = mounts_root(device, e);
 	if (r == 0)
 		r = mounts_enter(e);
+	log_debug("root filesystem: %s", r == 0 ? device : e->msg);
 	if (r == 0)
 		(void)loop_timer_set(in->loop, &in->deadline, CONFIG_MS * CLOCK_NS_PER_MS, 0);
 	return r;
@@ -295,6 +314,7 @@ static void init_finish(struct init *in)
 		if (loop_step(in->loop, 50, &e) < 0)
 			break;
 	}
+	agent_log_end(&in->agent);
 	if (mounts_finish(in->state_mounted, &e) < 0) {
 		log_error("%s", e.msg);
 		link_error(&in->link, e.msg);

@@ -82,11 +82,15 @@ static const int *fault_control;
 static uint8_t fault_frame[160];
 static size_t fault_len;
 
-static void fault(int signo)
+static void fault(int signo, siginfo_t *si, void *context)
 {
 	static const char text[] = "kosvm-init[error]: crashed; powering off\n";
 
-	(void)signo;
+	(void)context;
+	/* Root in the guest may send what the kernel sends: that is no crash of ours. */
+	if (si->si_code <= 0 && si->si_pid != getpid())
+		return;
+	(void)signal(signo, SIG_DFL);
 	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
 	if (fault_control && *fault_control >= 0)
 		(void)send(*fault_control, fault_frame, fault_len, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -96,7 +100,7 @@ static void fault(int signo)
 int shutdown_catch_faults(const int *control_fd)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS };
-	struct sigaction sa = { .sa_handler = fault, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction sa = { .sa_sigaction = fault, .sa_flags = SA_SIGINFO };
 	struct guest_writer w;
 	int len;
 

@@ -11,6 +11,9 @@
 #include <base/log.h>
 #include <wire/guest_proto.h>
 
+/* A connection more than this is reset by the kernel, not held: enough for every exec at once. */
+#define VSOCK_BACKLOG 128
+
 int vsock_dial_host(uint32_t port, uint32_t src_port, unsigned timeout_ms, struct kerr *e)
 {
 	_cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -49,7 +52,7 @@ int vsock_listen(uint32_t port, struct kerr *e)
 	};
 
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-		listen(fd, 16) < 0)
+		listen(fd, VSOCK_BACKLOG) < 0)
 		return kerr_errno(e, errno, "listening on vsock port %u", port);
 	return steal_fd(&fd);
 }

@@ -92,6 +92,9 @@ START_TEST(an_agent_runs_as_its_user)
 	ck_assert_int_eq(exited, 1);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 4);
 	ck_assert(agent_quiet(&agent));
+	ck_assert_int_eq(peer_next(&peer, 20), PEER_TIMEOUT);
+	agent_log_end(&agent);
+	ck_assert_int_eq(peer_next(&peer, 1000), PEER_EOF);
 }
 END_TEST
 

@@ -183,6 +183,14 @@ START_TEST(finish_sends_the_rest_first)
 	ck_assert_uint_eq(peer.h.len, GUEST_FRAME_MAX);
 	ck_assert_mem_eq(peer_payload(&peer), pattern, GUEST_FRAME_MAX);
 	ck_assert_int_eq(peer_next(&peer, 1000), PEER_EOF);
+	/* Whoever reads first and writes later is not punished. */
+	peer_send(&peer, GUEST_STDIN, pattern, GUEST_FRAME_MAX);
+	peer_send(&peer, GUEST_STDIN, pattern, GUEST_FRAME_MAX);
+	peer_pass(loop, 20);
+	ck_assert_int_eq(side.closed, 0);
+	ck_assert_int_eq(side.frames, 0);
+	peer_close(&peer);
+	peer_pass(loop, 20);
 	ck_assert_int_eq(side.closed, 1);
 	ck_assert_int_eq(side.err, 0);
 }
