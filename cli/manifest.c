@@ -1,0 +1,193 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <base/cleanup.h>
+#include <base/io.h>
+#include <manifests/manifest.h>
+#include <manifests/minisign.h>
+
+#include "cli.h"
+#include "secret.h"
+
+static const char help[] =
+	"  manifest check FILE              say whether the manifest is well-formed\n"
+	"  manifest sign FILE --key KEY     check it and write FILE.minisig\n"
+	"  manifest verify FILE --pub PUB   check signature and manifest\n\n"
+	"See kosvm-manifest(5).\n";
+
+struct text {
+	char *data;
+	size_t len;
+};
+
+static void text_done(struct text *t)
+{
+	free(t->data);
+}
+#define _cleanup_text_ _cleanup_(text_done)
+
+static int text_read(const char *path, size_t max, struct text *ret, struct kerr *e)
+{
+	_cleanup_close_ int fd = cli_open(path, O_RDONLY, e);
+
+	return fd < 0 ? fd : io_read_all(fd, max, path, &ret->data, &ret->len, e);
+}
+
+static int parse_text(const char *path, const struct text *t, struct kerr *e)
+{
+	struct manifest m = { 0 };
+	int r = manifest_parse(path, t->data, t->len, &m, e);
+
+	manifest_done(&m);
+	return r;
+}
+
+/* One file and one option with a value. Returns -1 to go on, else the exit code. */
+static int parse_args(
+	int argc, char **argv, const char *option, const char **ret_file, const char **ret_value)
+{
+	const struct option options[] = {
+		{ option, required_argument, NULL, 'o' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (c == 'o')
+			*ret_value = optarg;
+		else if (c == 'h')
+			return cli_help("manifest", help);
+		else
+			return cli_usage("manifest", "see above");
+	}
+	if (argc - optind != 1)
+		return cli_usage("manifest", "%s: expected one manifest", argv[0]);
+	if (!*ret_value)
+		return cli_usage("manifest", "%s: expected --%s FILE", argv[0], option);
+	*ret_file = argv[optind];
+	return -1;
+}
+
+static int check(int argc, char **argv)
+{
+	_cleanup_text_ struct text t = { 0 };
+	struct kerr err = { 0 };
+	int r;
+
+	if (argc != 2)
+		return cli_usage("manifest", "check: expected one manifest");
+	r = text_read(argv[1], MANIFEST_MAX_BYTES, &t, &err);
+	if (r == 0)
+		r = parse_text(argv[1], &t, &err);
+	return r < 0 ? cli_fail("manifest check", &err) : 0;
+}
+
+static int sign_text(const char *file, const struct text *t, const char *key_file, struct kerr *e)
+{
+	_cleanup_free_ char *sig = NULL;
+	_cleanup_close_ int dirfd = -1;
+	const char *slash = strrchr(file, '/');
+	struct minisign_sec sec;
+	char comment[512];
+	char name[300];
+	char dir[4096];
+	int r;
+
+	(void)snprintf(comment, sizeof(comment), "timestamp:%lld\tfile:%.255s\tprehashed",
+		(long long)time(NULL), slash ? slash + 1 : file);
+	r = secret_key_load(key_file, &sec, e);
+	if (r < 0)
+		return r;
+	r = minisign_sign(&sec, t->data, t->len, comment, &sig, e);
+	minisign_sec_wipe(&sec);
+	if (r < 0)
+		return r;
+	if ((size_t)snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - file + 1) : 1,
+		    slash ? file : ".") >= sizeof(dir) ||
+		(size_t)snprintf(name, sizeof(name), "%s.minisig", slash ? slash + 1 : file) >=
+			sizeof(name))
+		return kerr_set(e, ENAMETOOLONG, "%s: the path is too long", file);
+	dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0)
+		return kerr_errno(e, errno, "%s", dir);
+	r = io_write_file_at(dirfd, name, sig, strlen(sig), 0644, e);
+	if (r == 0)
+		(void)printf("%s.minisig\n", file);
+	return r;
+}
+
+static int sign(int argc, char **argv)
+{
+	_cleanup_text_ struct text t = { 0 };
+	struct kerr err = { 0 };
+	const char *file = NULL;
+	const char *key = NULL;
+	int r = parse_args(argc, argv, "key", &file, &key);
+
+	if (r >= 0)
+		return r;
+	r = minisign_init(&err);
+	if (r == 0)
+		r = text_read(file, MANIFEST_MAX_BYTES, &t, &err);
+	if (r == 0)
+		r = parse_text(file, &t, &err);
+	if (r == 0)
+		r = sign_text(file, &t, key, &err);
+	return r < 0 ? cli_fail("manifest sign", &err) : 0;
+}
+
+static int verify(int argc, char **argv)
+{
+	_cleanup_text_ struct text t = { 0 };
+	_cleanup_text_ struct text pub_text = { 0 };
+	_cleanup_text_ struct text sig = { 0 };
+	struct minisign_pub pub;
+	char comment[MINISIGN_COMMENT_MAX];
+	char sig_file[4096];
+	struct kerr err = { 0 };
+	const char *file = NULL;
+	const char *pub_file = NULL;
+	int r = parse_args(argc, argv, "pub", &file, &pub_file);
+
+	if (r >= 0)
+		return r;
+	(void)snprintf(sig_file, sizeof(sig_file), "%s.minisig", file);
+	r = minisign_init(&err);
+	if (r == 0)
+		r = text_read(file, MANIFEST_MAX_BYTES, &t, &err);
+	if (r == 0)
+		r = text_read(sig_file, MINISIGN_FILE_MAX, &sig, &err);
+	if (r == 0)
+		r = text_read(pub_file, MINISIGN_FILE_MAX, &pub_text, &err);
+	if (r == 0)
+		r = minisign_pub_decode(pub_file, pub_text.data, pub_text.len, &pub, &err);
+	if (r == 0)
+		r = minisign_verify(
+			sig_file, sig.data, sig.len, t.data, t.len, &pub, 1, NULL, comment, &err);
+	if (r == 0)
+		r = parse_text(file, &t, &err);
+	if (r < 0)
+		return cli_fail("manifest verify", &err);
+	cli_print_safe(comment);
+	(void)putchar('\n');
+	return 0;
+}
+
+int cmd_manifest(int argc, char **argv)
+{
+	static const struct subcmd subs[] = {
+		{ "check", check },
+		{ "sign", sign },
+		{ "verify", verify },
+		{ 0 },
+	};
+
+	return cli_dispatch("manifest", subs, argc, argv, help);
+}

@@ -1,0 +1,120 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <base/cleanup.h>
+
+#include "cli.h"
+
+#define TABLE_COLUMNS_MAX 10u
+
+struct table {
+	unsigned columns;
+	size_t rows;
+	char **cells; /* rows * columns */
+};
+
+int cli_format_parse(const char *s, enum cli_format *ret)
+{
+	if (strcmp(s, "table") == 0)
+		*ret = FORMAT_TABLE;
+	else if (strcmp(s, "json") == 0)
+		*ret = FORMAT_JSON;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* Columns on a terminal: UTF-8 continuation bytes take none. */
+static size_t width_of(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+struct table *table_new(unsigned columns)
+{
+	struct table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort();
+	t->columns = columns < TABLE_COLUMNS_MAX ? columns : TABLE_COLUMNS_MAX;
+	return t;
+}
+
+void table_add(struct table *t, const char *const *cells)
+{
+	char **bigger = reallocarray(t->cells, (t->rows + 1) * t->columns, sizeof(char *));
+
+	if (!bigger)
+		abort();
+	t->cells = bigger;
+	for (unsigned i = 0; i < t->columns; i++) {
+		char *copy = strdup(cells[i]);
+
+		if (!copy)
+			abort();
+		for (char *p = copy; *p; p++) {
+			if ((unsigned char)*p < 0x20 || *p == 0x7f)
+				*p = '?';
+		}
+		t->cells[t->rows * t->columns + i] = copy;
+	}
+	t->rows++;
+}
+
+void table_print(struct table *t)
+{
+	size_t width[TABLE_COLUMNS_MAX] = { 0 };
+
+	for (size_t i = 0; i < t->rows * t->columns; i++) {
+		size_t n = width_of(t->cells[i]);
+
+		if (n > width[i % t->columns])
+			width[i % t->columns] = n;
+	}
+	for (size_t row = 0; row < t->rows; row++) {
+		for (unsigned i = 0; i < t->columns; i++) {
+			const char *s = t->cells[row * t->columns + i];
+			size_t pad = width[i] - width_of(s);
+
+			(void)fputs(s, stdout);
+			if (i + 1 < t->columns)
+				(void)printf("%*s", (int)pad + 3, "");
+		}
+		(void)putchar('\n');
+	}
+}
+
+void table_free(struct table *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->rows * t->columns; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	free(t);
+}
+
+void cli_print_safe(const char *s)
+{
+	for (; *s; s++)
+		(void)putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
+const char *cli_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+void cli_print_json(const json_t *o)
+{
+	if (json_dumpf(o, stdout, JSON_COMPACT) == 0)
+		(void)putchar('\n');
+}
