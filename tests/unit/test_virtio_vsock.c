@@ -131,7 +131,7 @@ END_TEST
 
 START_TEST(host_connect_fails)
 {
-	struct virtio_vsock_config cfg = { .connect_timeout_ns = 30000000, .max_conns = 2 };
+	struct virtio_vsock_config cfg = { .connect_timeout_ns = 300000000, .max_conns = 2 };
 	struct vsock_packet p;
 	int fd, ours[4];
 
@@ -350,7 +350,7 @@ START_TEST(host_closes)
 	while (flags != VSOCK_SHUT_BOTH) {
 		struct vsock_packet p;
 
-		ck_assert(mock_vsock_recv(&f.m, &p, NULL, 1000));
+		ck_assert(mock_vsock_recv(&f.m, &p, NULL, 10000));
 		ck_assert(p.op == VSOCK_OP_RW || p.op == VSOCK_OP_SHUTDOWN);
 		if (p.op == VSOCK_OP_SHUTDOWN)
 			flags = p.flags;
@@ -369,7 +369,7 @@ END_TEST
 
 START_TEST(close_times_out)
 {
-	struct virtio_vsock_config cfg = { .close_timeout_ns = 30000000 };
+	struct virtio_vsock_config cfg = { .close_timeout_ns = 300000000 };
 	unsigned flags = 0;
 	int ours;
 
@@ -402,7 +402,7 @@ START_TEST(resets)
 	for (;;) {
 		struct vsock_packet p;
 
-		ck_assert(mock_vsock_recv(&f.m, &p, NULL, 1000));
+		ck_assert(mock_vsock_recv(&f.m, &p, NULL, 10000));
 		if (p.op == VSOCK_OP_RST)
 			break;
 		ck_assert(p.op == VSOCK_OP_SHUTDOWN && p.flags == VSOCK_SHUT_RCV);

@@ -312,6 +312,7 @@ START_TEST(ring_wraps_and_gives_back)
 {
 	struct vsock_ring r = { 0 };
 	uint8_t in = 0, out = 0;
+	unsigned wrong = 0;
 
 	srand(7);
 	for (int i = 0; i < 20000; i++) {
@@ -339,12 +340,13 @@ START_TEST(ring_wraps_and_gives_back)
 			ck_assert_uint_ge(vsock_ring_peek(&r, got), 1);
 			take = got[0].iov_len < n - done ? (uint32_t)got[0].iov_len : n - done;
 			for (uint32_t k = 0; k < take; k++)
-				ck_assert_uint_eq(((uint8_t *)got[0].iov_base)[k], out++);
+				wrong += ((uint8_t *)got[0].iov_base)[k] != out++;
 			vsock_ring_skip(&r, take);
 			done += take;
 		}
 		ck_assert((r.len == 0) == (r.data == NULL));
 	}
+	ck_assert_uint_eq(wrong, 0);
 	vsock_ring_clear(&r);
 }
 END_TEST
@@ -424,6 +426,7 @@ int main(void)
 	SRunner *r;
 	int failed;
 
+	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, each_step, 0, sizeof(steps) / sizeof(steps[0]));
 	tcase_add_test(t, guest_events_are_all_there);
 	tcase_add_test(t, connect_results);

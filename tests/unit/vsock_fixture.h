@@ -41,6 +41,6 @@ int fix_open(struct fixture *f, uint32_t port, uint32_t guest_port);
 /* An open stream made by the host to guest_port; *ret_port is the local one. */
 int fix_open_to_guest(struct fixture *f, uint32_t guest_port, uint32_t *ret_port);
 
-/* The loop runs until fd has an end of file or an error; false after a second. */
+/* The loop runs until fd has an end of file or an error; false after ten seconds. */
 bool fix_wait_end(struct fixture *f, int fd);
 uint64_t fix_conns(struct fixture *f);
