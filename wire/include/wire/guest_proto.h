@@ -17,15 +17,20 @@
  *   guest: READY when the agent was started (field PID), or ERROR (TEXT)
  *   guest: EXITED when the agent ended (CODE or SIGNAL)
  *   host:  SHUTDOWN (GRACE_MS): the guest ends the agent, syncs, unmounts,
- *          says BYE and powers off
+ *          says BYE and powers off. The log stream ends before BYE. After it
+ *          the guest waits up to 0.3 s for the host to close: a power-off
+ *          drops what is still on its way
  *   either: PING, answered by PONG with the same payload
  * Log stream: the guest connects to (2, GUEST_PORT_LOG) and sends STDOUT
  *   and STDERR frames of the agent.
+ * kosvm-init dials both from source ports below 1024, which only root in
+ * the guest can bind.
  * Exec streams: the host connects to the guest's GUEST_PORT_EXEC.
  *   host:  EXEC (fields ARGV, ENV, USER, CWD), then STDIN frames (empty:
  *          end of input) and SIGNAL (SIGNAL)
  *   guest: STDOUT, STDERR, then EXITED (CODE or SIGNAL) or ERROR (CODE 126
- *          or 127, TEXT) as the last frame
+ *          or 127, TEXT) as the last frame; it closes when the host does,
+ *          or two seconds later
  */
 #define GUEST_PROTO_VERSION 1
 #define GUEST_PORT_CONTROL  1024u
