@@ -114,6 +114,41 @@ START_TEST(loads_segments_where_they_belong)
 }
 END_TEST
 
+/* What the file does not store reads as zero, and the rest lands in its place. */
+START_TEST(holes_in_the_file)
+{
+	enum { PAGE = 4096, PAGES = 16 };
+	static const uint8_t stored[PAGES] = { [0] = 1, [3] = 1, [4] = 1, [9] = 1 };
+	static const uint64_t lengths[] = { 16 * PAGE, 10 * PAGE, 9 * PAGE + 7, 3 * PAGE };
+	uint8_t page[PAGE];
+
+	memset(page, 0x5a, sizeof(page));
+	for (size_t n = 0; n < array_size(lengths); n++) {
+		_cleanup_close_ int fd = memfd_create("kernel", MFD_CLOEXEC);
+		struct gmem m = guest_memory_map(MEMORY);
+		struct image i = good();
+		struct boot_entry k;
+
+		i.data.p_offset = PAGE;
+		i.data.p_filesz = lengths[n];
+		i.data.p_memsz = PAGES * PAGE;
+		ck_assert_int_eq(ftruncate(fd, PAGE * (1 + PAGES)), 0);
+		ck_assert_int_eq(pwrite(fd, &i, sizeof(i), 0), sizeof(i));
+		for (unsigned p = 0; p < PAGES; p++)
+			if (stored[p])
+				ck_assert_int_eq(pwrite(fd, page, PAGE, (1 + p) * PAGE), PAGE);
+		ck_assert_int_eq(boot_load_kernel(&m, fd, PAGE * (1 + PAGES), &k, NULL), 0);
+		for (unsigned at = 0; at < PAGES * PAGE; at++) {
+			uint8_t *byte = gmem_at(&m, DATA + at, 1);
+			bool set = stored[at / PAGE] && at < lengths[n];
+
+			ck_assert_uint_eq(*byte, set ? 0x5a : 0);
+		}
+		guest_memory_unmap(&m);
+	}
+}
+END_TEST
+
 START_TEST(note_chooses_pvh)
 {
 	struct image i = good();
@@ -330,6 +365,7 @@ int main(void)
 	int failed;
 
 	tcase_add_test(t, loads_segments_where_they_belong);
+	tcase_add_test(t, holes_in_the_file);
 	tcase_add_test(t, note_chooses_pvh);
 	tcase_add_test(t, without_the_note_linux64);
 	tcase_add_test(t, malformed_notes_are_no_note);

@@ -1,8 +1,11 @@
 #include "boot.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/io.h>
@@ -49,11 +52,50 @@ static int file_read(
 	return 0;
 }
 
+/*
+ * The file's bytes of one segment, into memory that is zero: what the file
+ * does not store (a hole; a third of a kernel is zeroes) is not read. A
+ * file system that knows no holes has one piece of data.
+ */
+static int read_segment(
+	const struct kernel_file *f, const Elf64_Phdr *p, uint8_t *to, struct kerr *e)
+{
+	uint64_t at = p->p_offset;
+	uint64_t end = at + p->p_filesz; /* checked */
+
+	while (at < end) {
+		off_t data = lseek(f->fd, (off_t)at, SEEK_DATA);
+		off_t hole = data < 0 ? -1 : lseek(f->fd, data, SEEK_HOLE);
+		uint64_t until = end;
+		int r;
+
+		if (data < 0 && errno == ENXIO) /* a hole up to the end of the file */
+			return 0;
+		if (data > (off_t)at)
+			at = (uint64_t)data;
+		if (at >= end)
+			return 0;
+		if (hole > data && (uint64_t)hole < end)
+			until = (uint64_t)hole;
+		r = file_read(f, at, to + (at - p->p_offset), until - at, e);
+		if (r < 0)
+			return r;
+		at = until;
+	}
+	return 0;
+}
+
 static int read_headers(struct kernel_file *f, struct kerr *e)
 {
 	const Elf64_Ehdr *eh = &f->eh;
+	struct stat st;
 	int r;
 
+	/* Else what is missing at the end would pass for a hole. */
+	if (fstat(f->fd, &st) < 0)
+		return kerr_errno(e, errno, "kernel file");
+	if (st.st_size < 0 || (uint64_t)st.st_size < f->size)
+		return not_a_kernel(e, "the file is shorter than announced");
 	r = file_read(f, 0, &f->eh, sizeof(f->eh), e);
 	if (r < 0)
 		return r;
@@ -223,7 +265,7 @@ int boot_load_kernel(
 
 		if (!is_load(p))
 			continue;
-		r = file_read(&f, p->p_offset, gmem_at(m, p->p_paddr, p->p_filesz), p->p_filesz, e);
+		r = read_segment(&f, p, gmem_at(m, p->p_paddr, p->p_filesz), e);
 		if (r < 0)
 			return r;
 	}
