@@ -42,7 +42,7 @@ static int check_payload_end(const struct kernel_source *src, const struct bzima
 		bz->payload_offset + bz->payload_length - sizeof(tail));
 	if (r < 0)
 		return kerr_errno(e, -r, "%s: read", src->what);
-	if (method != DECOMPRESS_GZIP && method != DECOMPRESS_LZ4 && behind != sizeof(tail))
+	if (method != DECOMPRESS_GZIP && behind != sizeof(tail))
 		return kerr_set(e, EBADMSG, "%s: its payload lacks the size at its end", src->what);
 	if (le32(tail) != (uint32_t)d->written)
 		return kerr_set(e, EBADMSG,

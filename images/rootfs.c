@@ -111,6 +111,9 @@ static int untar(const struct rootfs_source *src, int tree_fd, struct kerr *e)
 
 	child_fd_path(src->fd, in);
 	r = child_run(&spec, e);
+	/* So GNU tar calls the first write that does not fit; the error itself it never sees. */
+	if (r == -EIO && e && strstr(e->msg, ": Wrote only "))
+		r = kerr_set(e, ENOSPC, "tar: No space left on device");
 	return r < 0 ? kerr_wrap(e, "%s: unpacking", src->what) : 0;
 }
 

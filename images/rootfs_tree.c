@@ -130,10 +130,15 @@ static int run_copy(int dir_fd, int tree_fd, struct kerr *e)
 		.keep_count = 1,
 		.timeout_ns = PACK_TIMEOUT_NS,
 	};
+	int r;
 
 	child_fd_path(tree_fd, to);
 	strcat(to, "/");
-	return child_run(&spec, e);
+	r = child_run(&spec, e);
+	if (r == -EIO && geteuid() != 0)
+		return kerr_wrap(
+			e, "copying the directory without being root (a tar file needs less)");
+	return r < 0 ? kerr_wrap(e, "copying the directory") : 0;
 }
 
 static int pack_copy(const struct import_ctx *ctx, int dir_fd, int out_fd, struct kerr *e)
@@ -154,8 +159,9 @@ static int pack_copy(const struct import_ctx *ctx, int dir_fd, int out_fd, struc
 	}
 	close_fd(&tree_fd);
 	if (store_tmp_dir_remove(ctx->store_dirfd, name, &clean) < 0 && r == 0) {
-		*e = clean;
 		r = -clean.code;
+		if (e)
+			*e = clean;
 	}
 	return r;
 }
