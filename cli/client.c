@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -49,7 +50,10 @@ static _Noreturn void exec_kosvmd(int ready)
 	(void)dup2(log, 1);
 	if (!getenv("KOSVM_LOG"))
 		(void)dup2(log, 2);
+	/* Nothing of the caller's stays open in a process that outlives it. */
+	ready = dup2(ready, 3);
 	(void)fcntl(ready, F_SETFD, 0);
+	(void)syscall(SYS_close_range, 4U, ~0U, 0);
 	(void)snprintf(number, sizeof(number), "%d", ready);
 	if (n > 0) {
 		self[n] = '\0';
