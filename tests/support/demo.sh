@@ -30,11 +30,10 @@ step() {
 	printf '\n%s%s%s\n  $%s\n' "$bold" "$title" "$plain" "$(shown "$@")"
 	start=${EPOCHREALTIME/[.,]/}
 	# What it says on standard error comes at once, and all of it before the result.
-	said=$(
-		"$@" 2> >(sed -u 's/^/  | /' >&5) || code=$?
-		wait $!
-		exit "$code"
-	) || code=$?
+	exec 6> >(sed -u 's/^/  | /' >&5)
+	said=$("$@" 2>&6 6>&-) || code=$?
+	exec 6>&-
+	wait $!
 	end=${EPOCHREALTIME/[.,]/}
 	[ -z "$said" ] || sed 's/^/  /' <<<"$said"
 	printf '  (%d.%02d s)\n' $(((end - start) / 1000000)) $(((end - start) / 10000 % 100))
