@@ -15,7 +15,7 @@ void digest_format(const struct digest *d, char out[static DIGEST_TEXT_LEN + 1])
 
 int digest_parse(const char *s, struct digest *ret)
 {
-	struct digest d;
+	struct digest d = { 0 };
 
 	if (strlen(s) != DIGEST_TEXT_LEN || strncmp(s, prefix, sizeof(prefix) - 1) != 0 ||
 		hex_decode(s + sizeof(prefix) - 1, d.bytes, sizeof(d.bytes)) < 0)

@@ -11,7 +11,8 @@
  * file of at most MANIFEST_MAX_BYTES. The signature is verified over the
  * raw bytes before a single one is parsed (manifests/minisign.h).
  *
- * Every mistake is one error "FILE:LINE: key = value: expected …".
+ * Every mistake is one error "FILE:LINE: key = value: expected …" (-EINVAL;
+ * -EFBIG, -E2BIG: too much of something; -ENOMEM).
  * Unknown sections and keys, keys given twice, values out of range, bytes
  * that are not UTF-8, NULs and lines over MANIFEST_LINE_MAX are mistakes.
  *
@@ -24,7 +25,8 @@
  *   [env]        NAME = value, any number up to MANIFEST_ENV_MAX
  *
  * command is split into words as a shell would, with '…', "…" and \, and
- * without any expansion.
+ * without any expansion; what else would have a meaning in a shell
+ * (| & ; < > ( ) `) must be quoted. docs/man/kosvm-manifest.5 has the whole.
  */
 #define MANIFEST_MAX_BYTES 65536u
 #define MANIFEST_LINE_MAX  1024u
@@ -44,15 +46,15 @@ int digest_parse(const char *s, struct digest *ret); /* 0 or -EINVAL */
 
 struct manifest {
 	char name[MANIFEST_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9-]*[a-z0-9])? */
-	uint32_t version;
+	uint32_t version;                 /* default 1 */
 	struct digest kernel, initramfs, rootfs;
-	uint32_t vcpus;            /* 1..32 */
-	uint64_t memory;           /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB */
-	uint64_t state;            /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096 */
-	char **argv;               /* NULL-terminated, at least one; argv[0] is an absolute path */
-	char **env;                /* NULL-terminated, NAME=value */
-	char user[33];             /* default "1000:1000" */
-	char workdir[256];         /* absolute; default "/state" with a state disk, else "/" */
+	uint32_t vcpus;    /* 1..32; default 1 */
+	uint64_t memory;   /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB; default 128 MiB */
+	uint64_t state;    /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096; default 0 */
+	char **argv;       /* NULL-terminated, at least one; argv[0] is an absolute path */
+	char **env;        /* NULL-terminated, NAME=value */
+	char user[33];     /* default "1000:1000" */
+	char workdir[256]; /* absolute; default "/state" with a state disk, else "/" */
 	uint64_t start_timeout_ns; /* default 60 s */
 	uint64_t stop_timeout_ns;  /* default 10 s */
 	uint64_t console_max;      /* default 1 MiB */

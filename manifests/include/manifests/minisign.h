@@ -45,11 +45,19 @@ int minisign_pub_decode(
 	const char *file, const char *text, size_t len, struct minisign_pub *ret, struct kerr *e);
 int minisign_sec_encode(
 	const struct minisign_sec *sec, const char *password, char **ret, struct kerr *e);
-/* *ret_encrypted (may be NULL): whether a password is needed; -EACCES without one. */
+/*
+ * *ret_encrypted (may be NULL) is set once the file is well-formed, even when
+ * its password is refused. An encrypted key with password NULL is -EACCES;
+ * "" is tried as a password. Costs of scrypt above what minisign writes
+ * (1 GiB, some seconds) are -EINVAL. On failure *ret is untouched.
+ */
 int minisign_sec_decode(const char *file, const char *text, size_t len, const char *password,
 	struct minisign_sec *ret, bool *ret_encrypted, struct kerr *e);
 
-/* The text of a .minisig file over data, with a trusted comment. */
+/*
+ * The text of a .minisig file over data, with a trusted comment: one line of
+ * text shorter than MINISIGN_COMMENT_MAX, else -EINVAL. The caller frees.
+ */
 int minisign_sign(const struct minisign_sec *sec, const void *data, size_t len,
 	const char *trusted_comment, char **ret, struct kerr *e);
 
