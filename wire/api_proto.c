@@ -8,6 +8,23 @@
 
 #include <base/cleanup.h>
 
+json_t *api_text(const char *s)
+{
+	_cleanup_free_ char *copy = NULL;
+	json_t *t = json_string(s);
+
+	if (t)
+		return t;
+	copy = strdup(s);
+	if (!copy)
+		return NULL;
+	for (char *p = copy; *p; p++) {
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	}
+	return json_string(copy);
+}
+
 int api_send(int sock, const json_t *msg, const int *fds, size_t nfds, struct kerr *e)
 {
 	_cleanup_free_ char *text = json_dumps(msg, JSON_COMPACT);
@@ -26,6 +43,12 @@ int api_send(int sock, const json_t *msg, const int *fds, size_t nfds, struct ke
 	return 0;
 }
 
+static void close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		(void)close(fds[i]);
+}
+
 int api_recv(int sock, json_t **ret, int *fds, size_t max_fds, size_t *ret_nfds, struct kerr *e)
 {
 	_cleanup_free_ char *buf = malloc(API_MSG_MAX);
@@ -37,15 +60,20 @@ int api_recv(int sock, json_t **ret, int *fds, size_t max_fds, size_t *ret_nfds,
 	if (!buf)
 		return kerr_errno(e, ENOMEM, "receive");
 	n = fdpass_recv(sock, buf, API_MSG_MAX, fds, max_fds, &nfds);
-	if (n == 0)
+	/* The other side closed with something of ours unread: its last words come after that. */
+	if (n == -ECONNRESET)
+		n = fdpass_recv(sock, buf, API_MSG_MAX, fds, max_fds, &nfds);
+	if (n == 0) {
+		/* An empty message is an end as well, and may carry descriptors. */
+		close_all(fds, nfds);
 		return 0;
+	}
 	if (n < 0)
 		return kerr_errno(e, (int)-n, "receive");
 	/* jansson bounds the depth (JSON_PARSER_MAX_DEPTH) and refuses NULs in strings. */
 	msg = json_loadb(buf, (size_t)n, JSON_REJECT_DUPLICATES, &je);
 	if (!msg || !json_is_object(msg)) {
-		for (size_t i = 0; i < nfds; i++)
-			(void)close(fds[i]);
+		close_all(fds, nfds);
 		json_decref(msg);
 		return kerr_set(
 			e, EPROTO, "message is no JSON object: %s", msg ? "another type" : je.text);
@@ -99,10 +127,11 @@ int api_paths_get(struct api_paths *ret, struct kerr *e)
 	if (r == -ENOENT) {
 		const char *home = getenv("HOME");
 
-		r = home ? put(p.state_dir, sizeof(p.state_dir), home, "/.local/state/kosvm", e)
-			 : kerr_set(e, ENOENT,
-				   "neither KOSVM_STATE nor HOME is set: set "
-				   "KOSVM_STATE to a directory");
+		r = home && *home
+			? put(p.state_dir, sizeof(p.state_dir), home, "/.local/state/kosvm", e)
+			: kerr_set(e, ENOENT,
+				  "neither KOSVM_STATE nor HOME is set: set "
+				  "KOSVM_STATE to a directory");
 	}
 	if (r < 0)
 		return r;

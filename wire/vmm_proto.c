@@ -93,9 +93,12 @@ int vmm_proto_recv(int sock, struct vmm_msg *ret)
 	size_t nfds = 0;
 	ssize_t n = fdpass_recv(sock, &d, sizeof(d), fds, FDPASS_MAX_FDS, &nfds);
 
-	/* The other side closed with something of ours unread: an end like any other. */
+	/*
+	 * The other side closed with something of ours unread. That is told
+	 * once, ahead of what it said before: its last words are still there.
+	 */
 	if (n == -ECONNRESET)
-		return 0;
+		n = fdpass_recv(sock, &d, sizeof(d), fds, FDPASS_MAX_FDS, &nfds);
 	if (n == -EMSGSIZE)
 		return -EPROTO;
 	if (n <= 0 && nfds == 0)

@@ -29,6 +29,13 @@ int api_send(int sock, const json_t *msg, const int *fds, size_t nfds, struct ke
  */
 int api_recv(int sock, json_t **ret, int *fds, size_t max_fds, size_t *ret_nfds, struct kerr *e);
 
+/*
+ * A JSON string of any text. A message may hold a file's name or be cut in
+ * the middle of a character, and JSON takes UTF-8 only: then every byte
+ * beyond ASCII becomes '?'. NULL: no memory.
+ */
+json_t *api_text(const char *s);
+
 /* Where kosvmd listens and keeps its files, from the environment and the uid. */
 struct api_paths {
 	char run_dir[256];   /* $KOSVM_RUN, /run/kosvm, or $XDG_RUNTIME_DIR/kosvm */
