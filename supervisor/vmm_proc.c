@@ -12,15 +12,25 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/log.h>
 
-#define BATCH 64 /* messages handled before other watchers get their turn */
+#define BATCH     64   /* messages handled before other watchers get their turn */
+#define LAST_MOST 4096 /* messages taken from a VMM that has ended; more than a socket holds */
+
+#define ERRNO_MAX 4095
+
+/* A VMM that said its last word, or closed its socket, has this long to be gone. */
+#define LINGER_NS (5 * CLOCK_NS_PER_S)
 
 struct vmm_proc {
 	struct loop_fd w;
 	struct loop_pid pidw;
+	struct loop_timer linger;
+	struct loop *loop;
 	int sock;
-	pid_t pid; /* 0 once reaped */
+	bool running; /* it said so */
+	pid_t pid;    /* 0 once reaped */
 	enum vmm_end reason;
 	char text[512];
 	const struct vmm_proc_ops *ops;
@@ -63,12 +73,34 @@ static void take_end(struct vmm_proc *p, const struct vmm_msg_ended *m)
 		? (enum vmm_end)m->reason
 		: VMM_END_ERROR;
 	(void)snprintf(p->text, sizeof(p->text), "%.*s", (int)sizeof(m->text), m->text);
+	/* It ends up in logs and on terminals, and the VMM may be the guest's by now. */
+	for (char *s = p->text; *s; s++) {
+		if (*s < 0x20 || *s > 0x7e)
+			*s = '?';
+	}
+}
+
+static void linger_passed(struct loop_timer *t)
+{
+	vmm_proc_kill(container_of(t, struct vmm_proc, linger));
+}
+
+static void linger_start(struct vmm_proc *p)
+{
+	if (p->linger.w.loop)
+		return; /* its clock is not set back by saying it again */
+	p->linger.fn = linger_passed;
+	if (loop_timer_set(p->loop, &p->linger, LINGER_NS, 0) < 0)
+		vmm_proc_kill(p);
 }
 
 static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 {
 	switch (m->type) {
 	case VMM_MSG_RUNNING:
+		if (p->running)
+			return -EPROTO;
+		p->running = true;
 		p->ops->running(p->user);
 		return 0;
 	case VMM_MSG_GUEST_CONNECT:
@@ -76,10 +108,13 @@ static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 			m->u.guest_connect.dst_port);
 		return 0;
 	case VMM_MSG_CONNECTED:
+		if (m->u.connected.result < -ERRNO_MAX)
+			return -EPROTO;
 		p->ops->connected(p->user, m->u.connected.id, m->u.connected.result);
 		return 0;
 	case VMM_MSG_ENDED:
 		take_end(p, &m->u.ended);
+		linger_start(p);
 		return 0;
 	default:
 		return -EPROTO;
@@ -103,6 +138,7 @@ static bool drain(struct vmm_proc *p, int most)
 				(void)close(m->fds[i]);
 			r = handle(p, m);
 		} else if (r == 0) {
+			linger_start(p);
 			alive = false;
 			break;
 		}
@@ -132,8 +168,9 @@ static void process_ended(struct loop_pid *lp)
 	int status = 0;
 
 	if (p->w.loop)
-		(void)drain(p, 4096);
+		(void)drain(p, LAST_MOST);
 	loop_fd_del(&p->w);
+	loop_timer_done(&p->linger);
 	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	p->pid = 0;
@@ -199,8 +236,10 @@ int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_pr
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return kerr_errno(e, ENOMEM, "VMM");
+	p->loop = loop;
 	p->w.fd = -1;
 	p->pidw.w.fd = -1;
+	p->linger.w.fd = -1;
 	p->sock = -1;
 	p->ops = ops;
 	p->user = user;
@@ -210,6 +249,10 @@ int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_pr
 	}
 	p->sock = sv[0];
 	child_end = sv[1];
+	/* Before there is a process: it never finds its socket empty. */
+	r = send_boot(p, cfg, e);
+	if (r < 0)
+		goto fail;
 	p->pid = fork();
 	if (p->pid < 0) {
 		r = kerr_errno(e, errno, "VMM: fork");
@@ -219,8 +262,6 @@ int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_pr
 	if (p->pid == 0)
 		child_exec(program, child_end, cfg->stderr_fd);
 	r = watch(p, loop, e);
-	if (r == 0)
-		r = send_boot(p, cfg, e);
 	if (r < 0)
 		goto fail;
 	*ret = p;
@@ -282,6 +323,7 @@ void vmm_proc_free(struct vmm_proc *p)
 		return;
 	loop_fd_del(&p->w);
 	loop_pid_done(&p->pidw);
+	loop_timer_done(&p->linger);
 	if (p->pid > 0) {
 		vmm_proc_kill(p);
 		while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
