@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/io.h>
 #include <base/log.h>
 #include <wire/api_proto.h>
 
@@ -21,15 +23,27 @@ struct worker_port {
 
 struct worker {
 	struct loop_fd w;
+	struct loop_pid pidw; /* while its end is awaited */
+	struct loop *loop;
 	int sock;
 	pid_t pid;
 	const struct worker_ops *ops;
 	void *user;
+	/* The last message, kept until the process is gone. */
+	int result;
+	json_t *last;
+	int fds[FDPASS_MAX_FDS];
+	size_t nfds;
+	struct kerr err;
+	/* Cancelled: ops is NULL then. */
+	bool ending;
+	void (*gone)(void *user);
+	void *gone_user;
 };
 
 void worker_progress(struct worker_port *port, const char *what, double fraction)
 {
-	json_t *m = json_pack("{s:s, s:f}", "progress", what, "fraction", fraction);
+	json_t *m = json_pack("{s:o, s:f}", "progress", api_text(what), "fraction", fraction);
 
 	if (m)
 		(void)api_send(port->sock, m, NULL, 0, NULL);
@@ -87,7 +101,8 @@ static _Noreturn void child_main(
 	close_others(keep, keep_count + 1);
 	r = fn(arg, &port, &result, fds, &nfds, &err);
 	if (r < 0)
-		reply = json_pack("{s:{s:i, s:s}}", "error", "code", -r, "message", err.msg);
+		reply = json_pack(
+			"{s:{s:i, s:o}}", "error", "code", -r, "message", api_text(err.msg));
 	else
 		reply = json_pack("{s:o}", "ok", result ? result : json_object());
 	if (!reply || api_send(sock, reply, fds, r < 0 ? 0 : nfds, &err) < 0)
@@ -95,67 +110,118 @@ static _Noreturn void child_main(
 	_exit(0);
 }
 
+static void close_fds(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		(void)close(fds[i]);
+}
+
 static void worker_free(struct worker *w)
 {
 	loop_fd_del(&w->w);
 	close_fd(&w->sock);
+	close_fds(w->fds, w->nfds);
+	json_decref(w->last);
 	free(w);
 }
 
-static void worker_reap(struct worker *w)
+/* The process is gone: nothing of it holds a lock or writes to a file any more. */
+static void worker_reaped(struct worker *w)
+{
+	if (w->gone) {
+		w->gone(w->gone_user);
+	} else if (w->ops) {
+		size_t nfds = w->nfds;
+
+		w->nfds = 0;
+		w->ops->done(
+			w->user, w->result, json_object_get(w->last, "ok"), w->fds, nfds, &w->err);
+	}
+	worker_free(w);
+}
+
+static void worker_wait(struct worker *w)
 {
 	while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 }
 
-static void finish(
-	struct worker *w, int result, json_t *ok, int *fds, size_t nfds, const struct kerr *err)
+static void process_ended(struct loop_pid *lp)
 {
-	const struct worker_ops *ops = w->ops;
-	void *user = w->user;
+	struct worker *w = container_of(lp, struct worker, pidw);
 
-	/* It has said its last word, or lost its socket: do not wait for it long. */
-	if (result < 0)
-		(void)kill(w->pid, SIGKILL);
-	worker_reap(w);
-	worker_free(w);
-	ops->done(user, result, ok, fds, nfds, err);
+	worker_wait(w);
+	worker_reaped(w);
+}
+
+/*
+ * Kills the child and lets the loop reap it: a process that is killed in
+ * the middle of an fsync goes when the disk is done, and nobody else shall
+ * wait for that.
+ */
+static void worker_end(struct worker *w)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
+
+	loop_fd_del(&w->w);
+	close_fd(&w->sock);
+	/* It has said its last word; it parses hostile files, so it might stay all the same. */
+	(void)kill(w->pid, SIGKILL);
+	w->ending = true;
+	w->pidw.fn = process_ended;
+	if (pidfd >= 0 && loop_pid_add(w->loop, &w->pidw, pidfd) == 0)
+		return;
+	close_fd(&pidfd);
+	worker_wait(w);
+	worker_reaped(w);
+}
+
+static void take_error(struct worker *w, const json_t *o)
+{
+	const char *text = json_string_value(json_object_get(o, "message"));
+	json_int_t code = json_integer_value(json_object_get(o, "code"));
+
+	if (code <= 0 || code > 4095)
+		code = EIO;
+	w->result = kerr_set(&w->err, (int)code, "%s", text ? text : "unknown error");
 }
 
 static void worker_readable(struct loop_fd *lw, uint32_t events)
 {
 	struct worker *w = container_of(lw, struct worker, w);
-	struct kerr err = { 0 };
 	int fds[FDPASS_MAX_FDS];
 	size_t nfds = 0;
 	json_t *msg = NULL;
 	json_t *o;
+	const char *text;
 	int r;
 
 	(void)events;
-	r = api_recv(w->sock, &msg, fds, FDPASS_MAX_FDS, &nfds, &err);
+	r = api_recv(w->sock, &msg, fds, FDPASS_MAX_FDS, &nfds, &w->err);
+	if (r == -EAGAIN)
+		return;
 	if (r <= 0) {
 		if (r == 0)
-			r = kerr_set(&err, ECHILD, "worker process ended without a result");
-		finish(w, r, NULL, NULL, 0, &err);
+			r = kerr_set(&w->err, ECHILD, "worker process ended without a result");
+		w->result = r;
+		worker_end(w);
 		return;
 	}
-	if ((o = json_object_get(msg, "ok"))) {
-		finish(w, 0, o, fds, nfds, &err);
-	} else if ((o = json_object_get(msg, "error"))) {
-		const char *text = json_string_value(json_object_get(o, "message"));
-		int code = (int)json_integer_value(json_object_get(o, "code"));
-
-		r = kerr_set(&err, code > 0 ? code : EIO, "%s", text ? text : "unknown error");
-		finish(w, r, NULL, NULL, 0, &err);
-	} else {
-		const char *text = json_string_value(json_object_get(msg, "progress"));
-
-		if (text && w->ops->progress)
-			w->ops->progress(
-				w->user, text, json_number_value(json_object_get(msg, "fraction")));
-		for (size_t i = 0; i < nfds; i++)
-			(void)close(fds[i]);
+	if (json_object_get(msg, "ok")) {
+		w->last = msg;
+		w->nfds = nfds;
+		memcpy(w->fds, fds, nfds * sizeof(int));
+		worker_end(w);
+		return;
+	}
+	close_fds(fds, nfds);
+	if ((o = json_object_get(msg, "error"))) {
+		take_error(w, o);
+		worker_end(w);
+	} else if ((text = json_string_value(json_object_get(msg, "progress"))) &&
+		w->ops->progress) {
+		w->ops->progress(
+			w->user, text, json_number_value(json_object_get(msg, "fraction")));
 	}
 	json_decref(msg);
 }
@@ -182,7 +248,10 @@ int worker_start(struct worker **ret, struct loop *loop, worker_fn fn, void *arg
 	}
 	w->sock = sv[0];
 	child_end = sv[1];
+	(void)io_set_nonblock(w->sock, 1);
 	w->w = (struct loop_fd){ .fn = worker_readable, .fd = -1 };
+	w->pidw.w.fd = -1;
+	w->loop = loop;
 	w->ops = ops;
 	w->user = user;
 	w->pid = fork();
@@ -195,18 +264,20 @@ int worker_start(struct worker **ret, struct loop *loop, worker_fn fn, void *arg
 		child_main(parent, child_end, fn, arg, keep_fds, keep_count);
 	r = loop_fd_add(loop, &w->w, w->sock, EPOLLIN);
 	if (r < 0) {
-		worker_cancel(w);
+		worker_cancel(w, NULL, NULL);
 		return kerr_errno(e, -r, "worker: epoll");
 	}
 	*ret = w;
 	return 0;
 }
 
-void worker_cancel(struct worker *w)
+void worker_cancel(struct worker *w, void (*gone)(void *user), void *user)
 {
 	if (!w)
 		return;
-	(void)kill(w->pid, SIGKILL);
-	worker_reap(w);
-	worker_free(w);
+	w->ops = NULL;
+	w->gone = gone;
+	w->gone_user = user;
+	if (!w->ending)
+		worker_end(w);
 }

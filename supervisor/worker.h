@@ -25,8 +25,9 @@ struct worker_ops {
 	/* A line for a person, and 0..1 (negative: unknown). */
 	void (*progress)(void *user, const char *what, double fraction);
 	/*
-	 * Once: result 0 with the object (borrowed) and fds (the callee's), or
-	 * -errno with the error. The worker is freed when it returns.
+	 * Once, when the process is gone: result 0 with the object (borrowed)
+	 * and fds (the callee's), or -errno with the error. The worker is
+	 * freed when it returns.
 	 */
 	void (*done)(
 		void *user, int result, json_t *ok, int *fds, size_t nfds, const struct kerr *err);
@@ -37,8 +38,12 @@ int worker_start(struct worker **ret, struct loop *loop, worker_fn fn, void *arg
 	const int *keep_fds, size_t keep_count, const struct worker_ops *ops, void *user,
 	struct kerr *e);
 
-/* Ends the child at once; done is not called. NULL is fine. */
-void worker_cancel(struct worker *w);
+/*
+ * Ends the child at once; done is not called. NULL is fine. The process may
+ * need a while to go (it may be in the middle of an fsync): gone(user) is
+ * called when it has, possibly from inside; gone may be NULL.
+ */
+void worker_cancel(struct worker *w, void (*gone)(void *user), void *user);
 
 /* For the child's fn. */
 void worker_progress(struct worker_port *port, const char *what, double fraction);
