@@ -19,6 +19,9 @@
 #define LOG_NAME     "agent.log"
 #define LOG_NAME_OLD "agent.log.1"
 #define FOLLOW_CHUNK 16384
+#define FOLLOW_BATCH 16 /* chunks before others get their turn */
+#define OUT_MAX      32768
+#define PREFIX_MAX   48 /* "2026-01-02T03:04:05.000000006Z stdout F " and a NUL */
 
 struct line_buf {
 	char data[AGENT_LOG_LINE_MAX];
@@ -45,8 +48,14 @@ struct agent_log {
 	uint64_t half; /* rotate when a file would pass this */
 	uint64_t generation;
 	bool complained;
+	size_t line_max; /* text in one record */
 	struct line_buf lines[2];
-	LIST_HEAD(, follower) followers;
+	char stamp[40];
+	/* Whole records on their way to the file. */
+	char out[OUT_MAX];
+	size_t out_len;
+	size_t out_max; /* a file holds that much */
+	LIST_HEAD(follower_list, follower) followers;
 };
 
 static int open_file(int dirfd, const char *name, int flags)
@@ -58,24 +67,30 @@ static int open_file(int dirfd, const char *name, int flags)
 
 int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct kerr *e)
 {
-	struct agent_log *l = calloc(1, sizeof(*l));
-	struct stat st;
+	struct agent_log *l;
+	int r;
 
+	if (max_bytes < AGENT_LOG_MIN)
+		return kerr_set(e, EINVAL, "log of %llu bytes: the least is %u",
+			(unsigned long long)max_bytes, AGENT_LOG_MIN);
+	l = calloc(1, sizeof(*l));
 	if (!l)
 		return kerr_errno(e, ENOMEM, "agent log");
 	LIST_INIT(&l->followers);
 	l->dirfd = dirfd;
 	l->generation = 1;
 	l->half = max_bytes / 2;
-	l->fd = open_file(dirfd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND);
-	if (l->fd < 0) {
-		int r = kerr_errno(e, -l->fd, "%s: open", LOG_NAME);
-
+	l->out_max = l->half < sizeof(l->out) ? (size_t)l->half : sizeof(l->out);
+	l->line_max = l->out_max - PREFIX_MAX - 1;
+	if (l->line_max > AGENT_LOG_LINE_MAX)
+		l->line_max = AGENT_LOG_LINE_MAX;
+	l->fd = open_file(dirfd, LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
+	r = l->fd < 0 ? l->fd : end_last_line(l);
+	if (r < 0) {
+		close_fd(&l->fd);
 		free(l);
-		return r;
+		return kerr_errno(e, -r, "%s: open", LOG_NAME);
 	}
-	if (fstat(l->fd, &st) == 0)
-		l->size = (uint64_t)st.st_size;
 	*ret = l;
 	return 0;
 }
@@ -91,52 +106,89 @@ static void follower_free(struct follower *f)
 	free(f);
 }
 
-static void rotate(struct agent_log *l)
+/* What was begun before a crash must not run into the first new record. */
+static int end_last_line(struct agent_log *l)
+{
+	struct stat st;
+	char last = '\n';
+
+	if (fstat(l->fd, &st) < 0)
+		return -errno;
+	l->size = (uint64_t)st.st_size;
+	if (l->size > 0 && pread(l->fd, &last, 1, st.st_size - 1) != 1)
+		return -EIO;
+	if (last != '\n' && io_write_full(l->fd, "\n", 1) == 0)
+		l->size++;
+	return 0;
+}
+
+static int rotate(struct agent_log *l)
 {
 	int fd;
 
-	if (renameat(l->dirfd, LOG_NAME, l->dirfd, LOG_NAME_OLD) < 0)
-		return;
-	fd = open_file(l->dirfd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND);
+	/* -ENOENT: the rename was done and the new file could not be made then. */
+	if (renameat(l->dirfd, LOG_NAME, l->dirfd, LOG_NAME_OLD) < 0 && errno != ENOENT)
+		return -errno;
+	fd = open_file(l->dirfd, LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
 	if (fd < 0)
-		return; /* goes on in the old file; the next record tries again */
+		return fd;
 	close_fd(&l->fd);
 	l->fd = fd;
 	l->size = 0;
 	l->generation++;
+	return 0;
 }
 
-static void write_record(
-	struct agent_log *l, enum agent_log_stream s, bool full, const char *text, size_t len)
+/* Writes the records that were put together; the bound holds whatever happens. */
+static void flush_out(struct agent_log *l)
 {
-	char record[AGENT_LOG_LINE_MAX + 64];
-	struct timespec ts;
-	struct tm tm;
-	size_t n;
-	int r;
+	int r = 0;
 
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	(void)gmtime_r(&ts.tv_sec, &tm);
-	n = strftime(record, 32, "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(record + n, 40, ".%09ldZ %s %c ", ts.tv_nsec,
-		s == AGENT_LOG_STDOUT ? "stdout" : "stderr", full ? 'F' : 'P');
-	memcpy(record + n, text, len);
-	n += len;
-	record[n++] = '\n';
-	if (l->size + n > l->half)
-		rotate(l);
-	r = io_write_full(l->fd, record, n);
-	if (r < 0) {
+	if (l->out_len == 0)
+		return;
+	if (l->size + l->out_len > l->half)
+		r = rotate(l);
+	if (r == 0)
+		r = io_write_full(l->fd, l->out, l->out_len);
+	if (r == 0) {
+		l->size += l->out_len;
+	} else {
 		if (!l->complained)
 			log_error("agent log: records are lost: %s", strerror(-r));
-		l->complained = true;
 		/* A half record must not run into the next one. */
 		if (ftruncate(l->fd, (off_t)l->size) < 0)
 			log_debug("agent log: ftruncate: %s", strerror(errno));
-		return;
 	}
-	l->complained = false;
-	l->size += n;
+	l->complained = r < 0;
+	l->out_len = 0;
+}
+
+/*
+ * One system call an append, not one a record: a guest that writes nothing
+ * but line ends costs no more than another.
+ */
+static void add_record(
+	struct agent_log *l, enum agent_log_stream s, bool full, const char *text, size_t len)
+{
+	if (l->out_len + PREFIX_MAX + len + 1 > l->out_max)
+		flush_out(l);
+	l->out_len += (size_t)snprintf(l->out + l->out_len, PREFIX_MAX, "%s %s %c ", l->stamp,
+		s == AGENT_LOG_STDOUT ? "stdout" : "stderr", full ? 'F' : 'P');
+	memcpy(l->out + l->out_len, text, len);
+	l->out_len += len;
+	l->out[l->out_len++] = '\n';
+}
+
+static void stamp_now(struct agent_log *l)
+{
+	struct timespec ts;
+	struct tm tm;
+	size_t n;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	(void)gmtime_r(&ts.tv_sec, &tm);
+	n = strftime(l->stamp, sizeof(l->stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(l->stamp + n, sizeof(l->stamp) - n, ".%09ldZ", ts.tv_nsec);
 }
 
 static void wake_followers(struct agent_log *l)
@@ -155,14 +207,15 @@ void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *
 	struct line_buf *b = &l->lines[s];
 	const char *p = data;
 
+	stamp_now(l);
 	while (len > 0) {
 		const char *nl = memchr(p, '\n', len);
 		size_t part = nl ? (size_t)(nl - p) : len;
-		size_t room = sizeof(b->data) - b->len;
+		size_t room = l->line_max - b->len;
 
 		if (part > room) {
 			memcpy(b->data + b->len, p, room);
-			write_record(l, s, false, b->data, sizeof(b->data));
+			add_record(l, s, false, b->data, l->line_max);
 			b->len = 0;
 			p += room;
 			len -= room;
@@ -173,12 +226,13 @@ void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *
 		p += part;
 		len -= part;
 		if (nl) {
-			write_record(l, s, true, b->data, b->len);
+			add_record(l, s, true, b->data, b->len);
 			b->len = 0;
 			p++;
 			len--;
 		}
 	}
+	flush_out(l);
 	wake_followers(l);
 }
 
@@ -188,11 +242,13 @@ void agent_log_close(struct agent_log *l)
 
 	if (!l)
 		return;
+	stamp_now(l);
 	for (int s = 0; s < 2; s++) {
 		if (l->lines[s].len > 0)
-			write_record(l, (enum agent_log_stream)s, false, l->lines[s].data,
+			add_record(l, (enum agent_log_stream)s, false, l->lines[s].data,
 				l->lines[s].len);
 	}
+	flush_out(l);
 	wake_followers(l);
 	while ((f = LIST_FIRST(&l->followers))) {
 		/* From here on it sends what is there, then ends. */
@@ -234,12 +290,12 @@ static void follower_ready(struct loop_fd *w, uint32_t events)
 		follower_free(f);
 		return;
 	}
-	for (;;) {
+	for (int i = 0; i < FOLLOW_BATCH; i++) {
 		ssize_t n = f->fd < 0 ? 0 : pread(f->fd, buf, sizeof(buf), (off_t)f->offset);
 		ssize_t sent;
 
 		if (n < 0)
-			break;
+			goto end;
 		if (n == 0) {
 			int r = follower_next(f);
 
@@ -249,16 +305,18 @@ static void follower_ready(struct loop_fd *w, uint32_t events)
 				(void)loop_fd_mod(&f->w, 0); /* until more comes */
 				return;
 			}
-			break;
+			goto end;
 		}
 		sent = send(f->sock, buf, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0) {
 			if (errno == EAGAIN)
 				return;
-			break;
+			goto end;
 		}
 		f->offset += (uint64_t)sent;
 	}
+	return; /* called again at once: the socket is still writable */
+end:
 	follower_free(f);
 }
 

@@ -14,13 +14,14 @@
  * bound; the older half is dropped when it is reached. The text is the
  * guest's word.
  */
-#define AGENT_LOG_LINE_MAX 8192u
+#define AGENT_LOG_LINE_MAX 8192u /* less in a log that is very small */
+#define AGENT_LOG_MIN      4096u
 
 enum agent_log_stream { AGENT_LOG_STDOUT, AGENT_LOG_STDERR };
 
 struct agent_log;
 
-/* dirfd is borrowed for the log's lifetime. */
+/* dirfd is borrowed for the log's lifetime. max_bytes: AGENT_LOG_MIN or more. */
 int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct kerr *e);
 
 /* Writes out what is held back of unfinished lines; followers see the end. */
