@@ -12,6 +12,8 @@
 #include <base/log.h>
 
 #define FRAME_BUF (GUEST_FRAME_HDR_LEN + GUEST_FRAME_MAX)
+/* Of FRAME_BUF at most; a socket's buffer is smaller than that. */
+#define DRAIN_READS 256
 
 /* One stream of frames from the guest. */
 struct stream {
@@ -145,13 +147,37 @@ static int send_config(struct guest_link *g)
 	return send_frame(g, &w);
 }
 
+static int send_pong(struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload)
+{
+	_cleanup_free_ uint8_t *buf = malloc(GUEST_FRAME_HDR_LEN + h->len);
+	struct guest_writer w;
+
+	if (!buf)
+		return -ENOMEM;
+	guest_writer_begin(&w, buf, GUEST_FRAME_HDR_LEN + h->len, GUEST_PONG);
+	guest_put_raw(&w, payload, h->len);
+	return send_frame(g, &w);
+}
+
 struct report {
 	uint32_t code;
 	uint32_t signal;
 	bool has_code;
+	uint32_t version;
 	bool has_signal;
+	bool has_version;
 	char text[400];
 };
+
+/* It ends up in logs and on terminals: printable ASCII only. */
+static void take_text(struct report *ret, const struct guest_value *v)
+{
+	size_t n = v->len < sizeof(ret->text) - 1 ? v->len : sizeof(ret->text) - 1;
+
+	for (size_t i = 0; i < n; i++)
+		ret->text[i] = v->data[i] >= 0x20 && v->data[i] <= 0x7e ? (char)v->data[i] : '?';
+	ret->text[n] = '\0';
+}
 
 static int read_report(const struct guest_frame_hdr *h, const uint8_t *payload, struct report *ret)
 {
@@ -167,9 +193,11 @@ static int read_report(const struct guest_frame_hdr *h, const uint8_t *payload, 
 		} else if (v.field == GUEST_F_SIGNAL) {
 			ret->has_signal = true;
 			r = guest_value_u32(&v, &ret->signal);
+		} else if (v.field == GUEST_F_PROTO_VERSION) {
+			ret->has_version = true;
+			r = guest_value_u32(&v, &ret->version);
 		} else if (v.field == GUEST_F_TEXT) {
-			(void)snprintf(ret->text, sizeof(ret->text), "%.*s",
-				(int)(v.len < 399 ? v.len : 399), (const char *)v.data);
+			take_text(ret, &v);
 		}
 		if (r < 0)
 			return r;
@@ -180,18 +208,28 @@ static int read_report(const struct guest_frame_hdr *h, const uint8_t *payload, 
 static int control_frame(
 	struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload)
 {
-	struct report rep;
-	int r = read_report(h, payload, &rep);
+	struct report rep = { 0 };
+	int r = 0;
 
+	/* PING and PONG carry anything at all, the others fields. */
+	if (h->type != GUEST_PING && h->type != GUEST_PONG)
+		r = read_report(h, payload, &rep);
 	if (r < 0)
 		return r;
 	if (h->type != GUEST_HELLO && !g->hello)
 		return -EPROTO;
 	switch (h->type) {
 	case GUEST_HELLO:
-		if (g->hello)
+		if (g->hello || !rep.has_version)
 			return -EPROTO;
 		g->hello = true;
+		if (rep.version != GUEST_PROTO_VERSION) {
+			fault(g,
+				"the guest's kosvm-init speaks version %u, kosvmd %d: import the "
+				"initramfs again",
+				rep.version, GUEST_PROTO_VERSION);
+			return 0;
+		}
 		r = send_config(g);
 		if (r < 0)
 			fault(g, "configuration cannot be sent to the guest: %s", strerror(-r));
@@ -212,8 +250,12 @@ static int control_frame(
 	case GUEST_ERROR:
 		fault(g, "guest: %s", rep.text);
 		return 0;
+	case GUEST_PING:
+		r = send_pong(g, h, payload);
+		if (r < 0)
+			fault(g, "the guest does not read its control stream: %s", strerror(-r));
+		return 0;
 	case GUEST_BYE:
-	case GUEST_PONG:
 		return 0;
 	default:
 		return -EPROTO;
@@ -289,7 +331,8 @@ int guest_link_shutdown(struct guest_link *g, uint64_t grace_ns)
 	uint8_t buf[64];
 	struct guest_writer w;
 
-	if (g->control.fd < 0)
+	/* Before its configuration the guest has nothing to end, and would not understand. */
+	if (g->control.fd < 0 || !g->hello)
 		return -ENOTCONN;
 	guest_writer_begin(&w, buf, sizeof(buf), GUEST_SHUTDOWN);
 	guest_put_u32(&w, GUEST_F_GRACE_MS, (uint32_t)(grace_ns / CLOCK_NS_PER_MS));
@@ -301,9 +344,14 @@ void guest_link_drain(struct guest_link *g)
 	struct stream *both[] = { &g->log, &g->control };
 
 	for (size_t i = 0; i < array_size(both); i++) {
-		/* The VMM is gone: what is in the socket is finite. */
-		while (both[i]->fd >= 0 && stream_read(both[i]) == 1)
-			;
+		/*
+		 * The VMM is gone and what is in the socket finite; unless the
+		 * VMM was the guest's in the end and left somebody behind.
+		 */
+		for (int n = 0; n < DRAIN_READS && both[i]->fd >= 0; n++) {
+			if (stream_read(both[i]) != 1)
+				break;
+		}
 		stream_close(both[i]);
 	}
 }

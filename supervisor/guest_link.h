@@ -35,11 +35,12 @@ void guest_link_free(struct guest_link *g);
 
 /*
  * The guest connected to one of its host's ports: gives the other end of
- * a fresh stream in *ret_fd. -ECONNREFUSED: not a port of ours, or taken.
+ * a fresh stream in *ret_fd. -ECONNREFUSED: not a port of ours, or taken
+ * (each once in a boot).
  */
 int guest_link_accept(struct guest_link *g, uint32_t port, int *ret_fd);
 
-/* Asks for an orderly end. -ENOTCONN before the control stream is there. */
+/* Asks for an orderly end. -ENOTCONN before the guest said HELLO. */
 int guest_link_shutdown(struct guest_link *g, uint64_t grace_ns);
 
 /* Takes what is still in the streams; called when the VMM has ended. */
