@@ -10,6 +10,7 @@
 
 #define EXEC_WORDS_MAX 256u
 #define EXEC_BYTES_MAX 32768u
+#define EXEC_TEXT_MAX  1024u /* user, cwd */
 
 static int check_list(
 	const json_t *args, const char *key, size_t least, size_t *bytes, struct kerr *e)
@@ -32,6 +33,17 @@ static int check_list(
 	return 0;
 }
 
+static int check_text(const json_t *args, const char *key, struct kerr *e)
+{
+	const json_t *t = json_object_get(args, key);
+
+	if (t && !json_is_string(t))
+		return kerr_set(e, EINVAL, "%s: expected a text", key);
+	if (json_string_length(t) > EXEC_TEXT_MAX)
+		return kerr_set(e, EINVAL, "%s: longer than %u bytes", key, EXEC_TEXT_MAX);
+	return 0;
+}
+
 int exec_request_check(const json_t *args, struct kerr *e)
 {
 	size_t bytes = 0;
@@ -41,6 +53,10 @@ int exec_request_check(const json_t *args, struct kerr *e)
 
 	if (r == 0)
 		r = check_list(args, "env", 0, &bytes, e);
+	if (r == 0)
+		r = check_text(args, "user", e);
+	if (r == 0)
+		r = check_text(args, "cwd", e);
 	if (r < 0)
 		return r;
 	if (bytes > EXEC_BYTES_MAX)
@@ -58,12 +74,13 @@ int exec_request_check(const json_t *args, struct kerr *e)
 
 int exec_request_send(int fd, const json_t *args, struct kerr *e)
 {
-	const size_t cap = GUEST_FRAME_HDR_LEN + EXEC_BYTES_MAX + 1024;
+	const size_t cap = GUEST_FRAME_HDR_LEN + EXEC_BYTES_MAX + 2 * (EXEC_TEXT_MAX + 8);
 	_cleanup_free_ uint8_t *buf = malloc(cap);
 	const char *user = json_string_value(json_object_get(args, "user"));
 	const char *cwd = json_string_value(json_object_get(args, "cwd"));
 	struct guest_writer w;
 	const json_t *item;
+	ssize_t n;
 	size_t i;
 	int len;
 
@@ -81,7 +98,9 @@ int exec_request_send(int fd, const json_t *args, struct kerr *e)
 	len = guest_writer_end(&w);
 	if (len < 0)
 		return kerr_errno(e, -len, "exec");
-	if (send(fd, buf, (size_t)len, MSG_NOSIGNAL) != len)
-		return kerr_errno(e, errno, "exec: send to the guest");
+	/* It is the first on its stream and fits; who makes it not fit gets no second try. */
+	n = send(fd, buf, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n != len)
+		return kerr_errno(e, n < 0 ? errno : EAGAIN, "exec: send to the guest");
 	return 0;
 }

@@ -10,5 +10,5 @@
  */
 int exec_request_check(const json_t *args, struct kerr *e);
 
-/* Writes the frame to a fresh stream (blocking; it fits into the socket's buffer). */
+/* Writes the frame of a checked request to a fresh stream at once; never waits. */
 int exec_request_send(int fd, const json_t *args, struct kerr *e);
