@@ -15,10 +15,6 @@
 
 #include "tree.h"
 
-/* What the guest gets on top of its grace to sync, unmount and power off. */
-#define STOP_MARGIN_NS (15 * CLOCK_NS_PER_S)
-#define QUIT_NS        (10 * CLOCK_NS_PER_S)
-
 /* ---- watchers ---- */
 
 void agent_watch(struct agent *a, struct agent_watcher *w)
@@ -121,12 +117,19 @@ void agent_moved_for_real(struct agent *a, enum agent_event ev, const char *reas
 	if (agent_state_next(a->state, ev)) {
 		/* Not recorded, but true; the next start of kosvmd finds out again. */
 		a->state = agent_state_next(a->state, ev);
-		(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
+		if (reason != a->reason)
+			(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
 		tell_moved(a);
 	}
 }
 
 /* ---- what people ask for ---- */
+
+/* An agent that is breaking down goes on to say why. */
+static const char *why(const struct agent *a, const char *request)
+{
+	return a->broken ? a->reason : request;
+}
 
 int agent_start(struct agent *a, struct kerr *e)
 {
@@ -145,12 +148,13 @@ int agent_start(struct agent *a, struct kerr *e)
 
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
 {
-	int r = agent_move(a, AGENT_EV_STOP, "stopped by request", e);
+	int r = agent_move(a, AGENT_EV_STOP, why(a, "stopped by request"), e);
 
 	if (r < 0)
 		return r;
 	if (a->vmm) {
-		agent_ask_to_end(a, grace_ns);
+		if (!a->broken) /* else it was killed already */
+			agent_ask_to_end(a, grace_ns);
 		return 0;
 	}
 	agent_ended(a, AGENT_EV_ENDED, "stopped by request");
@@ -160,12 +164,13 @@ int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
 int agent_kill(struct agent *a, struct kerr *e)
 {
 	if (a->state != AGENT_STOPPING) {
-		int r = agent_move(a, AGENT_EV_STOP, "killed by request", e);
+		int r = agent_move(a, AGENT_EV_STOP, why(a, "killed by request"), e);
 
 		if (r < 0)
 			return r;
 	}
 	a->stop_stage = STOP_KILLED;
+	loop_timer_done(&a->deadline);
 	if (a->vmm) {
 		vmm_proc_kill(a->vmm);
 		return 0;
@@ -224,4 +229,11 @@ int agent_open_stream(struct agent *a, uint32_t port, void (*done)(void *user, i
 	}
 	*ret = c;
 	return 0;
+}
+
+void agent_connect_cancel(struct agent_connect *c)
+{
+	LIST_REMOVE(c, link);
+	close_fd(&c->fd);
+	free(c);
 }

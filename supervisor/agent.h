@@ -69,7 +69,7 @@ struct agent_connect {
 	int fd;
 	/* result 0 and the stream (the callee's), or -errno and -1. Once; then c is freed. */
 	void (*done)(void *user, int result, int fd);
-	void *user; /* NULL: nobody waits any more */
+	void *user;
 };
 
 enum stop_stage { STOP_NONE, STOP_ASKED, STOP_QUIT, STOP_KILLED };
@@ -93,8 +93,8 @@ struct agent {
 	bool broken;
 	bool remove_when_ended;
 	uint64_t next_connect;
-	LIST_HEAD(, agent_connect) connects;
-	LIST_HEAD(, agent_watcher) watchers;
+	LIST_HEAD(connect_list, agent_connect) connects;
+	LIST_HEAD(watcher_list, agent_watcher) watchers;
 };
 
 /* Reads all agents from the database; those that ran when kosvmd ended are marked failed. */
@@ -117,9 +117,14 @@ int agent_kill(struct agent *a, struct kerr *e);
 /* Removes row and directory, and frees a. Refused while a VM is there. */
 int agent_remove(struct agent *a, struct kerr *e);
 
-/* On success *ret may be cancelled with (*ret)->user = NULL until done is called. */
+/*
+ * A VMM that never answers must not pile up what nobody waits for: until
+ * done is called, *ret is cancelled with agent_connect_cancel.
+ */
 int agent_open_stream(struct agent *a, uint32_t port, void (*done)(void *user, int result, int fd),
 	void *user, struct agent_connect **ret, struct kerr *e);
+
+void agent_connect_cancel(struct agent_connect *c);
 
 void agent_watch(struct agent *a, struct agent_watcher *w);
 void agent_unwatch(struct agent_watcher *w);

@@ -60,6 +60,10 @@ static int open_state(const struct agent *a, struct worker_port *port, int *ret_
 		char *colon;
 
 		worker_progress(port, "making the state disk", -1);
+		/* What a start that was cut off left. */
+		r = store_clean(a->dirfd, e);
+		if (r < 0)
+			return r;
 		/* A user by name is known in the guest only; kosvm-init gives /state to it. */
 		memcpy(user, a->manifest.user, sizeof(user));
 		colon = strchr(user, ':');

@@ -26,8 +26,7 @@ static void connects_fail(struct agent *a)
 	while ((c = LIST_FIRST(&a->connects))) {
 		LIST_REMOVE(c, link);
 		close_fd(&c->fd);
-		if (c->user)
-			c->done(c->user, -ECONNRESET, -1);
+		c->done(c->user, -ECONNRESET, -1);
 		free(c);
 	}
 }
@@ -35,7 +34,7 @@ static void connects_fail(struct agent *a)
 void agent_release(struct agent *a)
 {
 	loop_timer_done(&a->deadline);
-	worker_cancel(a->prep);
+	worker_cancel(a->prep, NULL, NULL);
 	a->prep = NULL;
 	vmm_proc_free(a->vmm);
 	a->vmm = NULL;
@@ -54,6 +53,7 @@ void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
 	agent_moved_for_real(a, ev, reason);
 	if (!a->remove_when_ended)
 		return;
+	a->remove_when_ended = false;
 	if (agent_remove(a, &err) < 0) {
 		log_error("agent %s: %s", a->row.name, err.msg);
 		agent_tell_removed(a, &err);
@@ -83,6 +83,8 @@ static void add_console_tail(struct agent *a)
 			break;
 	}
 	if (got <= 0)
+		return;
+	if (n + 64 > sizeof(a->reason))
 		return;
 	n += (size_t)snprintf(a->reason + n, sizeof(a->reason) - n, "; last console lines: ");
 	for (ssize_t i = start; i < got && n + 4 < sizeof(a->reason); i++) {
@@ -114,7 +116,10 @@ static void vmm_gone(void *user, enum vmm_end reason, const char *text)
 		(void)snprintf(a->reason, sizeof(a->reason), "%s: %s",
 			a->state == AGENT_STARTING ? "the VM ended before the agent was ready"
 						   : "the VM ended by itself",
-			*text ? text : "power-off by the guest");
+			*text                                ? text
+				: reason == VMM_END_RESET    ? "reset by the guest"
+				: reason == VMM_END_POWEROFF ? "power-off by the guest"
+							     : "it did not say why");
 		add_console_tail(a);
 	}
 	agent_ended(a, a->broken ? AGENT_EV_BROKEN : AGENT_EV_ENDED, a->reason);
@@ -213,10 +218,9 @@ static void vmm_connected(void *user, uint64_t id, int result)
 	if (!c)
 		return;
 	LIST_REMOVE(c, link);
-	if (result < 0 || !c->user)
+	if (result < 0)
 		close_fd(&c->fd);
-	if (c->user)
-		c->done(c->user, result < 0 ? result : 0, c->fd);
+	c->done(c->user, result, c->fd);
 	free(c);
 }
 

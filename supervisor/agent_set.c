@@ -43,13 +43,21 @@ struct agent *agent_find(struct sup *s, const char *name, struct kerr *e)
 	return NULL;
 }
 
-static int open_dir(struct agent *a, struct kerr *e)
+/* fresh: a directory that is there belongs to another agent, perhaps with its state disk. */
+static int open_dir(struct agent *a, bool fresh, struct kerr *e)
 {
 	char dir[24];
 
 	agent_dir_name(a, dir);
-	if (mkdirat(a->sup->agents_fd, dir, 0700) < 0 && errno != EEXIST)
-		return kerr_errno(e, errno, "agents/%s: mkdir", dir);
+	if (mkdirat(a->sup->agents_fd, dir, 0700) < 0) {
+		if (errno == EEXIST && fresh)
+			return kerr_set(e, EEXIST,
+				"%s/agents/%s is there, but the database knows no such agent: "
+				"move it away",
+				a->sup->paths.state_dir, dir);
+		if (errno != EEXIST)
+			return kerr_errno(e, errno, "agents/%s: mkdir", dir);
+	}
 	a->dirfd = openat(a->sup->agents_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (a->dirfd < 0)
 		return kerr_errno(e, errno, "agents/%s: open", dir);
@@ -115,7 +123,7 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 	r = db_agent_add(s->db, &a->row, e);
 	if (r < 0)
 		goto fail;
-	r = open_dir(a, e);
+	r = open_dir(a, true, e);
 	if (r < 0) {
 		(void)db_agent_remove(s->db, a->row.id, NULL);
 		goto fail;
@@ -146,7 +154,7 @@ static int load_one(void *user, struct db_agent *row, struct kerr *e)
 	if (r == 0)
 		r = manifest_parse(row->name, row->manifest, row->manifest_len, &a->manifest, e);
 	if (r == 0)
-		r = open_dir(a, e);
+		r = open_dir(a, false, e);
 	if (r < 0) {
 		agent_free(a);
 		return r;
@@ -200,7 +208,7 @@ json_t *agent_describe(const struct agent *a)
 	(void)set(o, "id", json_integer(a->row.id));
 	(void)set(o, "name", json_string(a->row.name));
 	(void)set(o, "state", json_string(agent_state_name(a->state)));
-	(void)set(o, "reason", json_string(a->reason));
+	(void)set(o, "reason", api_text(a->reason));
 	(void)set(o, "cid", json_integer(a->row.cid));
 	(void)set(o, "exit_code",
 		a->row.exit_code < 0 ? json_null() : json_integer(a->row.exit_code));

@@ -8,12 +8,16 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/io.h>
 #include <base/log.h>
 
 #include "client.h"
 
 /* Progress is dropped when so many replies wait. */
 #define PROGRESS_QUEUE 16u
+/* Nobody is accepted for so long when descriptors ran out. */
+#define PAUSE_NS (200 * CLOCK_NS_PER_MS)
 
 static void reply_free(struct client *c, struct reply *q)
 {
@@ -30,11 +34,8 @@ static void client_free(struct client *c)
 		reply_free(c, STAILQ_FIRST(&c->queue));
 	agent_unwatch(&c->watcher);
 	if (c->stream)
-		c->stream->user = NULL;
-	if (c->import) {
-		worker_cancel(c->import);
-		c->sup->import_count--;
-	}
+		agent_connect_cancel(c->stream);
+	worker_cancel(c->import, verbs_host_import_gone, c->sup);
 	json_decref(c->exec);
 	loop_fd_del(&c->w);
 	close_fd(&c->sock);
@@ -53,8 +54,11 @@ static int flush(struct client *c)
 
 		if (r == -EAGAIN)
 			return loop_fd_mod(&c->w, EPOLLIN | EPOLLOUT);
-		if (r < 0)
+		if (r < 0) {
+			/* Both sides notice: a reply that is lost is an end, not a silence. */
+			(void)shutdown(c->sock, SHUT_RDWR);
 			return r;
+		}
 		reply_free(c, q);
 	}
 	return loop_fd_mod(&c->w, EPOLLIN);
@@ -68,6 +72,7 @@ void client_send(struct client *c, json_t *msg, int fd)
 		json_decref(msg);
 		if (fd >= 0)
 			(void)close(fd);
+		(void)shutdown(c->sock, SHUT_RDWR);
 		return;
 	}
 	*q = (struct reply){ .msg = msg, .fd = fd };
@@ -98,15 +103,15 @@ void client_fail(struct client *c, int code, const char *message)
 {
 	c->done = true;
 	client_send(c,
-		json_pack("{s:{s:i, s:s}}", "error", "code", code < 0 ? -code : code, "message",
-			message),
+		json_pack("{s:{s:i, s:o}}", "error", "code", code < 0 ? -code : code, "message",
+			api_text(message)),
 		-1);
 }
 
 void client_progress(struct client *c, const char *text)
 {
 	if (c->queued < PROGRESS_QUEUE)
-		client_send(c, json_pack("{s:s}", "progress", text), -1);
+		client_send(c, json_pack("{s:o}", "progress", api_text(text)), -1);
 }
 
 int request_string(const struct request *q, const char *key, const char **ret, struct kerr *e)
@@ -117,6 +122,18 @@ int request_string(const struct request *q, const char *key, const char **ret, s
 		return kerr_set(e, EINVAL, "request has no text \"%s\"", key);
 	*ret = s;
 	return 0;
+}
+
+int request_read(const struct request *q, size_t i, const char *what, size_t max, char **ret,
+	size_t *ret_len, struct kerr *e)
+{
+	struct stat st;
+
+	if (fstat(q->fds[i], &st) < 0)
+		return kerr_errno(e, errno, "%s", what);
+	if (!S_ISREG(st.st_mode))
+		return kerr_set(e, EINVAL, "%s: expected a regular file", what);
+	return io_read_all(q->fds[i], max, what, ret, ret_len, e);
 }
 
 static const struct verb *find_verb(const char *name)
@@ -160,6 +177,7 @@ static void client_ready(struct loop_fd *w, uint32_t events)
 	int fds[FDPASS_MAX_FDS];
 	struct request q = { .fds = fds };
 	struct kerr err = { 0 };
+	bool again;
 	int r;
 
 	if ((events & EPOLLOUT) && flush(c) < 0)
@@ -176,16 +194,16 @@ static void client_ready(struct loop_fd *w, uint32_t events)
 		client_fail(c, r, err.msg);
 		return;
 	}
-	if (c->asked)
-		client_fail(c, EPROTO, "one request a connection");
-	else
-		handle(c, &q);
+	again = c->asked;
 	c->asked = true;
+	if (!again)
+		handle(c, &q);
 	for (size_t i = 0; i < q.nfds; i++)
 		close_fd(&fds[i]);
 	json_decref(q.args);
-	return;
-gone:
+	if (!again)
+		return;
+gone: /* left, or broke the rule of one request a connection */
 	client_free(c);
 }
 
@@ -199,6 +217,21 @@ static bool peer_allowed(int sock)
 	return cred.uid == 0 || cred.uid == geteuid();
 }
 
+static void listener_resume(struct loop_timer *t)
+{
+	struct sup *s = container_of(t, struct sup, listener_pause);
+
+	(void)loop_fd_mod(&s->listener, EPOLLIN);
+}
+
+static void listener_pause(struct sup *s)
+{
+	log_warn("a request has to wait: %s", strerror(errno));
+	s->listener_pause.fn = listener_resume;
+	if (loop_timer_set(s->loop, &s->listener_pause, PAUSE_NS, 0) == 0)
+		(void)loop_fd_mod(&s->listener, 0);
+}
+
 static void listener_ready(struct loop_fd *w, uint32_t events)
 {
 	struct sup *s = container_of(w, struct sup, listener);
@@ -206,8 +239,12 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors: the one who waits stays, and would wake us for ever. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+			listener_pause(s);
 		return;
+	}
 	if (s->client_count >= SUP_MAX_CLIENTS || !peer_allowed(fd)) {
 		(void)close(fd);
 		return;
@@ -255,6 +292,7 @@ void api_done(struct sup *s)
 	struct client *c;
 
 	loop_fd_del(&s->listener);
+	loop_timer_done(&s->listener_pause);
 	if (s->listen_fd >= 0)
 		(void)unlink(s->paths.socket);
 	close_fd(&s->listen_fd);

@@ -26,7 +26,7 @@ struct client {
 	bool done;  /* the last reply is queued */
 
 	/* Replies that did not fit into the socket yet. */
-	STAILQ_HEAD(, reply) queue;
+	STAILQ_HEAD(reply_list, reply) queue;
 	unsigned queued;
 
 	/* What a later answer hangs on; each may be there or not. */
@@ -58,5 +58,15 @@ void client_fail(struct client *c, int code, const char *message);
 void client_data(struct client *c, json_t *data); /* one of several */
 void client_progress(struct client *c, const char *text);
 
+/* An import whose client left has ended; user: the struct sup. */
+void verbs_host_import_gone(void *user);
+
 /* Arguments: a required string; -EINVAL names it. */
 int request_string(const struct request *q, const char *key, const char **ret, struct kerr *e);
+
+/*
+ * As io_read_all for descriptor i of the request, which must be a regular
+ * file: nobody may keep the loop waiting for the other end of a pipe.
+ */
+int request_read(const struct request *q, size_t i, const char *what, size_t max, char **ret,
+	size_t *ret_len, struct kerr *e);

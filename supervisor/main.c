@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -170,6 +171,7 @@ static void signal_came(struct loop_signal *ls, int signo)
 	struct ending *en = container_of(ls, struct ending, sig);
 	struct sup *s = en->s;
 	struct agent *next;
+	struct kerr err = { 0 };
 
 	if (s->ending) {
 		log_warn("signal %d again: ending at once", signo);
@@ -180,8 +182,10 @@ static void signal_came(struct loop_signal *ls, int signo)
 	s->ending = true;
 	for (struct agent *a = LIST_FIRST(&s->agents); a; a = next) {
 		next = LIST_NEXT(a, link);
-		if (a->state == AGENT_STARTING || a->state == AGENT_RUNNING)
-			(void)agent_stop(a, 0, NULL);
+		/* One that cannot be stopped in order (a full disk) must not keep kosvmd. */
+		if ((a->state == AGENT_STARTING || a->state == AGENT_RUNNING) &&
+			agent_stop(a, 0, &err) < 0)
+			agent_break(a, "kosvmd ended: %s", err.msg);
 	}
 	en->poll.fn = ending_poll;
 	if (loop_timer_set(s->loop, &en->poll, 1, 50 * 1000 * 1000) < 0)
@@ -219,13 +223,25 @@ static int serve(struct sup *s, struct kerr *e)
 	return r;
 }
 
+/* An agent takes up to ten descriptors; the usual soft limit of 1024 is for select(2). */
+static void raise_nofile(void)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0) {
+		rl.rlim_cur = rl.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &rl);
+	}
+}
+
 static int run(struct kerr *e)
 {
 	struct sup s = { .images_fd = -1,
 		.keys_fd = -1,
 		.agents_fd = -1,
 		.listen_fd = -1,
-		.listener = LOOP_FD_INIT };
+		.listener = LOOP_FD_INIT,
+		.listener_pause = LOOP_TIMER_INIT };
 	int r;
 
 	LIST_INIT(&s.clients);
@@ -292,6 +308,7 @@ int main(int argc, char **argv)
 	log_init("kosvmd", log_level_from_env(LOG_LEVEL_INFO));
 	(void)umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
+	raise_nofile();
 	if (run(&err) < 0) {
 		/* The one who started it learns why from the pipe, a person from stderr. */
 		if (ready_fd >= 0)

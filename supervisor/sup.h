@@ -28,11 +28,11 @@ struct sup {
 	char vmm_program[512];
 	char init_program[512];
 	struct loop_fd listener;
+	struct loop_timer listener_pause;
 	int listen_fd;
 	unsigned client_count;
-	unsigned import_count; /* running imports: the store is not swept meanwhile */
-	LIST_HEAD(, client) clients;
-	LIST_HEAD(, agent) agents;
+	LIST_HEAD(client_list, client) clients;
+	LIST_HEAD(agent_list, agent) agents;
 	bool ending;
 };
 

@@ -98,9 +98,9 @@ static int verb_run(struct client *c, struct request *q, struct kerr *e)
 		return r;
 	if (q->nfds != 2)
 		return kerr_set(e, EINVAL, "run needs two files: manifest and signature");
-	r = io_read_all(q->fds[0], MANIFEST_MAX_BYTES, file, &manifest, &manifest_len, e);
+	r = request_read(q, 0, file, MANIFEST_MAX_BYTES, &manifest, &manifest_len, e);
 	if (r == 0)
-		r = io_read_all(q->fds[1], MINISIGN_FILE_MAX, sig_file, &sig, &sig_len, e);
+		r = request_read(q, 1, sig_file, MINISIGN_FILE_MAX, &sig, &sig_len, e);
 	if (r < 0)
 		return r;
 	r = agent_create(c->sup, file, manifest, manifest_len, sig_file, sig, sig_len, &a, e);
@@ -126,6 +126,20 @@ static void stop_moved(struct agent_watcher *w, struct agent *a)
 	client_ok(c, agent_describe(a));
 }
 
+/* Nothing is left to describe; `rm` of somebody else came first. */
+static void stop_removed(struct agent_watcher *w, const struct kerr *err)
+{
+	if (!err)
+		client_fail(container_of(w, struct client, watcher), ENOENT,
+			"the agent was removed meanwhile");
+}
+
+static void watch_end(struct client *c, struct agent *a)
+{
+	c->watcher.removed = stop_removed;
+	watch(c, a, stop_moved);
+}
+
 static int verb_stop(struct client *c, struct request *q, struct kerr *e)
 {
 	bool kill = json_is_true(json_object_get(q->args, "kill"));
@@ -142,10 +156,10 @@ static int verb_stop(struct client *c, struct request *q, struct kerr *e)
 		return 0;
 	}
 	if (!kill && a->state == AGENT_STOPPING) {
-		watch(c, a, stop_moved);
+		watch_end(c, a);
 		return 0;
 	}
-	watch(c, a, stop_moved);
+	watch_end(c, a);
 	r = kill ? agent_kill(a, e) : agent_stop(a, (uint64_t)ms * CLOCK_NS_PER_MS, e);
 	if (r < 0)
 		agent_unwatch(&c->watcher);
@@ -162,7 +176,7 @@ static int verb_wait(struct client *c, struct request *q, struct kerr *e)
 	if (a->state == AGENT_STOPPED || a->state == AGENT_FAILED)
 		client_ok(c, agent_describe(a));
 	else
-		watch(c, a, stop_moved);
+		watch_end(c, a);
 	return 0;
 }
 

@@ -81,10 +81,13 @@ static void import_said(void *user, const char *what, double fraction)
 	}
 }
 
-/* What a killed or failed worker left goes, unless another one is at work. */
-static void sweep(struct sup *s)
+/* What a killed or failed worker left goes; files of those at work are locked and stay. */
+void verbs_host_import_gone(void *user)
 {
-	if (s->import_count == 0)
+	struct sup *s = user;
+
+	/* -1: kosvmd has ended meanwhile; its next start sweeps. */
+	if (s->images_fd >= 0)
 		(void)store_clean(s->images_fd, NULL);
 }
 
@@ -96,8 +99,8 @@ static void import_done(
 	for (size_t i = 0; i < nfds; i++)
 		(void)close(fds[i]);
 	c->import = NULL;
-	c->sup->import_count--;
-	sweep(c->sup);
+	if (result < 0)
+		verbs_host_import_gone(c->sup);
 	if (result < 0)
 		client_fail(c, result, err->msg);
 	else
@@ -122,6 +125,8 @@ static int verb_image_import(struct client *c, struct request *q, struct kerr *e
 		return kerr_set(e, EINVAL, "%s: expected kernel, initramfs or rootfs", kind);
 	if (q->nfds != 1)
 		return kerr_set(e, EINVAL, "import needs one file or directory");
+	if (strlen(label) >= sizeof(job.label))
+		return kerr_set(e, EINVAL, "label: longer than %zu bytes", sizeof(job.label) - 1);
 	(void)snprintf(job.label, sizeof(job.label), "%s", label);
 	job.store_fd = c->sup->images_fd;
 	job.source_fd = q->fds[0];
@@ -135,11 +140,8 @@ static int verb_image_import(struct client *c, struct request *q, struct kerr *e
 	}
 	job.init_fd = init_fd;
 	keep[2] = init_fd;
-	r = worker_start(&c->import, c->sup->loop, import_work, &job, keep, init_fd >= 0 ? 3 : 2,
+	return worker_start(&c->import, c->sup->loop, import_work, &job, keep, init_fd >= 0 ? 3 : 2,
 		&ops, c, e);
-	if (r == 0)
-		c->sup->import_count++;
-	return r;
 }
 
 static int verb_image_ls(struct client *c, struct request *q, struct kerr *e)
@@ -156,9 +158,9 @@ static int verb_image_ls(struct client *c, struct request *q, struct kerr *e)
 
 		digest_format(&entries[i].digest, text);
 		client_data(c,
-			json_pack("{s:s, s:s, s:s, s:I}", "digest", text, "kind",
-				image_kind_name(entries[i].kind), "label", entries[i].label, "size",
-				(json_int_t)entries[i].size));
+			json_pack("{s:s, s:s, s:o, s:I}", "digest", text, "kind",
+				image_kind_name(entries[i].kind), "label",
+				api_text(entries[i].label), "size", (json_int_t)entries[i].size));
 	}
 	client_ok(c, NULL);
 	return 0;
@@ -209,7 +211,7 @@ static int verb_key_trust(struct client *c, struct request *q, struct kerr *e)
 		return r;
 	if (q->nfds != 1)
 		return kerr_set(e, EINVAL, "trust needs one file");
-	r = io_read_all(q->fds[0], MINISIGN_FILE_MAX, file, &text, &len, e);
+	r = request_read(q, 0, file, MINISIGN_FILE_MAX, &text, &len, e);
 	if (r == 0)
 		r = keyring_trust(c->sup->keys_fd, file, text, len, &pub, e);
 	if (r < 0)
@@ -231,8 +233,9 @@ static int verb_key_ls(struct client *c, struct request *q, struct kerr *e)
 		char id[17];
 
 		minisign_key_id_text(keys.entries[i].pub.key_id, id);
-		client_data(
-			c, json_pack("{s:s, s:s}", "id", id, "comment", keys.entries[i].comment));
+		client_data(c,
+			json_pack("{s:s, s:o}", "id", id, "comment",
+				api_text(keys.entries[i].comment)));
 	}
 	keyring_done(&keys);
 	client_ok(c, NULL);
@@ -267,10 +270,10 @@ static int verb_info(struct client *c, struct request *q, struct kerr *e)
 		running += a->state == AGENT_RUNNING;
 	}
 	client_ok(c,
-		json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:i}", "version", KOSVM_VERSION, "pid",
-			(int)getpid(), "state_dir", c->sup->paths.state_dir, "vmm",
-			c->sup->vmm_program, "init", c->sup->init_program, "agents", total,
-			"running", running));
+		json_pack("{s:s, s:i, s:o, s:o, s:o, s:i, s:i}", "version", KOSVM_VERSION, "pid",
+			(int)getpid(), "state_dir", api_text(c->sup->paths.state_dir), "vmm",
+			api_text(c->sup->vmm_program), "init", api_text(c->sup->init_program),
+			"agents", total, "running", running));
 	return 0;
 }
 
