@@ -212,15 +212,16 @@ static int take_exec(struct exec *x, const uint8_t *payload, size_t len)
 
 	if (x->spawned)
 		return -EPROTO;
-	if (x->service->stopping)
+	if (x->service->stopping) {
 		r = kerr_set(&e, ESHUTDOWN, "the guest is shutting down");
-	else if (x->service->running >= EXEC_MAX)
+	} else if (x->service->running >= EXEC_MAX) {
 		r = kerr_set(&e, EAGAIN, "%u programs of exec run already, the most there may be",
 			EXEC_MAX);
-	else
+	} else {
 		r = command_decode(&cmd, payload, len, &e);
-	if (r == 0)
-		r = exec_spawn(x, &cmd, &e);
+		if (r == 0)
+			r = exec_spawn(x, &cmd, &e);
+	}
 	command_done(&cmd);
 	if (r < 0) {
 		exec_refuse(x, 126, e.msg);
