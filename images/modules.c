@@ -213,7 +213,8 @@ int modules_open(int dirfd, struct modules **ret, struct kerr *e)
 		r = 0;
 	if (r < 0)
 		return r;
-	qsort(m->entries, m->count, sizeof(*m->entries), entry_compare);
+	if (m->count > 0)
+		qsort(m->entries, m->count, sizeof(*m->entries), entry_compare);
 	for (size_t i = 1; i < m->count; i++) {
 		if (strcmp(m->entries[i - 1].name, m->entries[i].name) == 0)
 			return kerr_set(

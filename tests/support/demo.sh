@@ -35,7 +35,7 @@ step() {
 	exec 6>&-
 	wait $!
 	end=${EPOCHREALTIME/[.,]/}
-	[ -z "$said" ] || sed 's/^/  /' <<<"$said"
+	[ -z "$said" ] || printf '  %s\n' "${said//$'\n'/$'\n'  }"
 	printf '  (%d.%02d s)\n' $(((end - start) / 1000000)) $(((end - start) / 10000 % 100))
 	return $code
 }
