@@ -25,7 +25,7 @@ static void cleanup_closedirp(DIR **d)
 static void file_name(const struct minisign_pub *pub, char out[static FILE_NAME_LEN])
 {
 	minisign_key_id_text(pub->key_id, out);
-	(void)strcpy(out + 16, ".pub");
+	memcpy(out + 16, ".pub", sizeof(".pub"));
 }
 
 static int entry_load(int dirfd, const char *name, struct keyring_entry *ret, struct kerr *e)
@@ -173,7 +173,7 @@ int keyring_remove(int dirfd, const char *key_id, struct kerr *e)
 
 		name[i] = c >= 'a' && c <= 'f' ? (char)(c - 'a' + 'A') : c;
 	}
-	(void)strcpy(name + 16, ".pub");
+	memcpy(name + 16, ".pub", sizeof(".pub"));
 	if (unlinkat(dirfd, name, 0) < 0) {
 		if (errno == ENOENT)
 			return kerr_set(e, ENOENT, "%s: no such key is trusted", key_id);

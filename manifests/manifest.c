@@ -335,7 +335,8 @@ static int fill_in(struct parse *p, struct kerr *e)
 			return kerr_wrap(e, "default of %s", k->name);
 	}
 	if (p->key_line[KEY_WORKDIR] == 0)
-		(void)strcpy(p->m.workdir, p->m.state ? "/state" : "/");
+		(void)snprintf(
+			p->m.workdir, sizeof(p->m.workdir), "%s", p->m.state ? "/state" : "/");
 	return 0;
 }
 

@@ -134,10 +134,10 @@ int minisign_verify(const char *sig_file, const char *sig, size_t sig_len, const
 	size_t len, const struct minisign_pub *keys, size_t key_count, size_t *ret_key,
 	char *trusted_comment, struct kerr *e)
 {
-	struct signature s;
+	struct signature s = { 0 };
 	uint8_t global_sig[crypto_sign_BYTES];
 	struct global g;
-	const char *trusted = NULL;
+	const char *trusted = "";
 	size_t trusted_len = 0;
 	size_t at = 0;
 	char id[17];

@@ -86,7 +86,7 @@ static int encode(const char *comment, const void *data, size_t len, char **ret,
 		return kerr_set(e, ENOMEM, "out of memory");
 	(void)snprintf(text, front + 1, MINISIGN_UNTRUSTED "%s\n", comment);
 	(void)sodium_bin2base64(text + front, base64, data, len, sodium_base64_VARIANT_ORIGINAL);
-	(void)strcpy(text + front + base64 - 1, "\n");
+	memcpy(text + front + base64 - 1, "\n", 2);
 	*ret = text;
 	return 0;
 }

@@ -47,8 +47,8 @@ int minisign_text_comment(struct minisign_text *t, const char *prefix, const cha
 	size_t *ret_len, struct kerr *e)
 {
 	size_t prefix_len = strlen(prefix);
-	const char *s;
-	size_t len;
+	const char *s = NULL;
+	size_t len = 0;
 	int r = next_line(t, prefix, &s, &len, e);
 
 	if (r < 0)
@@ -68,9 +68,9 @@ int minisign_text_comment(struct minisign_text *t, const char *prefix, const cha
 int minisign_text_base64(
 	struct minisign_text *t, const char *what, uint8_t *out, size_t len, struct kerr *e)
 {
-	const char *s;
+	const char *s = NULL;
 	const char *end = NULL;
-	size_t text_len;
+	size_t text_len = 0;
 	size_t n = 0;
 	int r = next_line(t, what, &s, &text_len, e);
 
