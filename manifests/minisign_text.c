@@ -47,7 +47,7 @@ int minisign_text_comment(struct minisign_text *t, const char *prefix, const cha
 	size_t *ret_len, struct kerr *e)
 {
 	size_t prefix_len = strlen(prefix);
-	const char *s = NULL;
+	const char *s = "";
 	size_t len = 0;
 	int r = next_line(t, prefix, &s, &len, e);
 
@@ -68,7 +68,7 @@ int minisign_text_comment(struct minisign_text *t, const char *prefix, const cha
 int minisign_text_base64(
 	struct minisign_text *t, const char *what, uint8_t *out, size_t len, struct kerr *e)
 {
-	const char *s = NULL;
+	const char *s = "";
 	const char *end = NULL;
 	size_t text_len = 0;
 	size_t n = 0;

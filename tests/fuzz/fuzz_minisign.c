@@ -41,9 +41,11 @@ static void check_signature(const char *text, size_t size)
 {
 	const char *ours = strchr(sound[SIGNATURE], '\n');
 	const char *its = memchr(text, '\n', size);
-	size_t len = its ? size - (size_t)(its - text) : 0;
+	size_t len = its ? size - (size_t)(its - text) : 0; /* its \n counts */
 
-	if (len > 0 && its[len - 1] == '\n')
+	if (!its)
+		abort();
+	if (its[len - 1] == '\n')
 		len--;
 	if (len != strlen(ours) - 1 || memcmp(its, ours, len) != 0)
 		abort();
