@@ -65,6 +65,22 @@ static int open_file(int dirfd, const char *name, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* What was begun before a crash must not run into the first new record. */
+static int end_last_line(struct agent_log *l)
+{
+	struct stat st;
+	char last = '\n';
+
+	if (fstat(l->fd, &st) < 0)
+		return -errno;
+	l->size = (uint64_t)st.st_size;
+	if (l->size > 0 && pread(l->fd, &last, 1, st.st_size - 1) != 1)
+		return -EIO;
+	if (last != '\n' && io_write_full(l->fd, "\n", 1) == 0)
+		l->size++;
+	return 0;
+}
+
 int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct kerr *e)
 {
 	struct agent_log *l;
@@ -104,22 +120,6 @@ static void follower_free(struct follower *f)
 	close_fd(&f->fd);
 	close_fd(&f->dirfd);
 	free(f);
-}
-
-/* What was begun before a crash must not run into the first new record. */
-static int end_last_line(struct agent_log *l)
-{
-	struct stat st;
-	char last = '\n';
-
-	if (fstat(l->fd, &st) < 0)
-		return -errno;
-	l->size = (uint64_t)st.st_size;
-	if (l->size > 0 && pread(l->fd, &last, 1, st.st_size - 1) != 1)
-		return -EIO;
-	if (last != '\n' && io_write_full(l->fd, "\n", 1) == 0)
-		l->size++;
-	return 0;
 }
 
 static int rotate(struct agent_log *l)
