@@ -193,13 +193,14 @@ static void vmm_running(void *user)
 	agent_say(user, "the guest boots");
 }
 
-static void vmm_guest_connect(void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port)
+static void vmm_guest_connect(
+	void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port)
 {
 	struct agent *a = user;
 	int fd = -1;
 
 	/* Default deny: a guest reaches its own two services and nothing else. */
-	if (dst_cid == GUEST_CID_HOST && guest_link_accept(a->guest, dst_port, &fd) == 0)
+	if (dst_cid == GUEST_CID_HOST && guest_link_accept(a->guest, dst_port, src_port, &fd) == 0)
 		(void)vmm_proc_accept(a->vmm, id, fd);
 	else
 		(void)vmm_proc_refuse(a->vmm, id);

@@ -256,6 +256,7 @@ static int control_frame(
 			fault(g, "the guest does not read its control stream: %s", strerror(-r));
 		return 0;
 	case GUEST_BYE:
+		stream_close(&g->control); /* kosvm-init waits for that before it powers off */
 		return 0;
 	default:
 		return -EPROTO;
@@ -299,7 +300,7 @@ void guest_link_free(struct guest_link *g)
 	free(g);
 }
 
-int guest_link_accept(struct guest_link *g, uint32_t port, int *ret_fd)
+int guest_link_accept(struct guest_link *g, uint32_t port, uint32_t src_port, int *ret_fd)
 {
 	struct stream *s = port == GUEST_PORT_CONTROL ? &g->control
 		: port == GUEST_PORT_LOG              ? &g->log
@@ -307,7 +308,7 @@ int guest_link_accept(struct guest_link *g, uint32_t port, int *ret_fd)
 	int sv[2];
 	int r;
 
-	if (!s || s->used)
+	if (!s || s->used || src_port >= GUEST_SRC_PORT_END)
 		return -ECONNREFUSED;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
 		return -errno;

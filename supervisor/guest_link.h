@@ -36,9 +36,10 @@ void guest_link_free(struct guest_link *g);
 /*
  * The guest connected to one of its host's ports: gives the other end of
  * a fresh stream in *ret_fd. -ECONNREFUSED: not a port of ours, or taken
- * (each once in a boot).
+ * (each once in a boot), or asked for from a port that any program in the
+ * guest may bind: kosvm-init, as root, dials from below 1024.
  */
-int guest_link_accept(struct guest_link *g, uint32_t port, int *ret_fd);
+int guest_link_accept(struct guest_link *g, uint32_t port, uint32_t src_port, int *ret_fd);
 
 /* Asks for an orderly end. -ENOTCONN before the guest said HELLO. */
 int guest_link_shutdown(struct guest_link *g, uint64_t grace_ns);

@@ -105,7 +105,7 @@ static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 		return 0;
 	case VMM_MSG_GUEST_CONNECT:
 		p->ops->guest_connect(p->user, m->u.guest_connect.id, m->u.guest_connect.dst_cid,
-			m->u.guest_connect.dst_port);
+			m->u.guest_connect.dst_port, m->u.guest_connect.src_port);
 		return 0;
 	case VMM_MSG_CONNECTED:
 		if (m->u.connected.result < -ERRNO_MAX)

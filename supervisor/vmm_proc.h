@@ -15,7 +15,8 @@ struct vmm_proc;
 struct vmm_proc_ops {
 	void (*running)(void *user);
 	/* The guest asks for (cid, port); answer with vmm_proc_accept or _refuse. */
-	void (*guest_connect)(void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port);
+	void (*guest_connect)(
+		void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port);
 	void (*connected)(void *user, uint64_t id, int result);
 	/*
 	 * The process is gone and reaped; reason 0: it never said why. Last

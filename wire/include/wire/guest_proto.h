@@ -33,6 +33,7 @@
  *          or two seconds later
  */
 #define GUEST_PROTO_VERSION 1
+#define GUEST_SRC_PORT_END  1024u /* the guest dials from a port below: root's alone (vsock(7)) */
 #define GUEST_PORT_CONTROL  1024u
 #define GUEST_PORT_LOG      1025u
 #define GUEST_PORT_EXEC     1026u
