@@ -10,6 +10,7 @@
 #include "bzimage.h"
 #include "decompress.h"
 #include "elf_check.h"
+#include "sparse.h"
 
 struct kernel_source {
 	int fd;
@@ -85,6 +86,7 @@ static int make_kernel(const struct import_ctx *ctx, int out_fd, void *arg, stru
 	size_t len = src->size < sizeof(head) ? (size_t)src->size : sizeof(head);
 	struct bzimage bz;
 	struct stat st;
+	uint64_t dug;
 	int r;
 
 	r = io_pread_full(src->fd, head, len, 0);
@@ -111,6 +113,9 @@ static int make_kernel(const struct import_ctx *ctx, int out_fd, void *arg, stru
 	r = elf_check_kernel(out_fd, (uint64_t)st.st_size, e);
 	if (r < 0)
 		return kerr_wrap(e, "%s: not a kernel", src->what);
+	r = sparse_dig(out_fd, (uint64_t)st.st_size, &dug, e);
+	if (r < 0)
+		return kerr_wrap(e, "%s", src->what);
 	return 0;
 }
 
