@@ -96,7 +96,8 @@ static _Noreturn void child_main(
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	memcpy(keep, keep_fds, keep_count * sizeof(int));
+	if (keep_count > 0)
+		memcpy(keep, keep_fds, keep_count * sizeof(int));
 	keep[keep_count] = sock;
 	close_others(keep, keep_count + 1);
 	r = fn(arg, &port, &result, fds, &nfds, &err);
