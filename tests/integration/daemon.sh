@@ -1,0 +1,50 @@
+# shellcheck shell=bash disable=SC2154 # variables of run and lib.sh
+# kosvmd ends, in good order and otherwise, while mill runs; and what is left when all is over.
+
+daemon_killed() {
+	local vmm
+
+	vmm=$(field mill pid)
+	good exec mill sh -c 'echo kept >/state/kept; sync'
+	kill -KILL "$(cat "$KOSVM_RUN/pid")"
+	until_true 30 gone "$vmm"
+	good ps -a # starts the next one
+	is state "$(field mill state)" failed
+	has reason "$(field mill reason)" 'kosvmd ended while it ran'
+	good start mill
+	good exec mill cat /state/kept
+	is "state of before" "$out" kept
+	holds second 20
+}
+
+# The one that the command line started is ended by its pid; from there on it is ours again.
+daemon_terminated() {
+	local vmm
+
+	vmm=$(field mill pid)
+	adopt_kosvmd
+	end_kosvmd
+	gone "$vmm" || fail "its VMM $vmm is still there"
+	start_kosvmd "$work/kosvmd.log"
+	is state "$(field mill state)" stopped
+	good rm mill
+}
+
+daemon_tests() {
+	t "kosvmd: killed: its VMs end, the next one says failed, and the agent starts with its state" daemon_killed
+	t "kosvmd: SIGTERM stops the agents in good order" daemon_terminated
+}
+
+end_all_gone() {
+	good ps -a -q
+	is "agents left" "$out" ""
+	is "directories of agents left" "$(ls -A "$KOSVM_STATE/agents")" ""
+	is "images left" "$(ls -A "$KOSVM_STATE/images")" "$(ls -A "$KOSVM_TEST_DIR/state/images")"
+	end_kosvmd
+	is "processes left" "$(find /proc -maxdepth 2 -name exe -lname "$work/*" -printf '%h %l\n' 2>/dev/null)" ""
+	is "mounts left" "$(grep -F " $work" /proc/self/mountinfo)" ""
+}
+
+end_tests() {
+	t "nothing is left: agents, directories, images, processes, mounts" end_all_gone
+}
