@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
@@ -12,6 +13,11 @@
 #include "kvm.h"
 
 #define SERIAL_GSI 4
+
+/* Descriptors of a machine with everything in it, and those of a message that arrives. */
+#define OWN_FDS     192u
+#define MIN_STREAMS 16u
+#define MAX_STREAMS 1024u
 
 static int add_serial(
 	struct machine_devices *d, const struct machine_devices_config *cfg, struct kerr *e)
@@ -55,11 +61,27 @@ static int new_blk(struct machine_slot *slot, const struct machine_devices_confi
 	return 0;
 }
 
+/*
+ * Each stream is a descriptor. The guest opens as many as it may, and the
+ * next message of kosvmd must still find room for what it carries.
+ */
+static unsigned max_streams(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= OWN_FDS + MAX_STREAMS)
+		return MAX_STREAMS;
+	if (files.rlim_cur < OWN_FDS + MIN_STREAMS)
+		return MIN_STREAMS;
+	return (unsigned)files.rlim_cur - OWN_FDS;
+}
+
 static int new_vsock(struct machine_slot *slot, const struct machine_devices_config *cfg,
 	const struct board_slot *s, struct kerr *e)
 {
 	struct virtio_vsock_config vsock = {
 		.guest_cid = s->cid,
+		.max_conns = max_streams(),
 		.ops = cfg->vsock_ops,
 		.user = cfg->vsock_user,
 	};

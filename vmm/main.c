@@ -85,6 +85,8 @@ int main(int argc, char **argv)
 		say(usage);
 		return 0;
 	}
+	/* A pipe whose reader has gone, under a stream or the console, is no reason to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	log_init("kosvm-vmm", log_level_from_env(LOG_LEVEL_WARN));
 	if (argc != 1) {
 		log_error("unknown argument %s: see kosvm-vmm --help", argv[1]);

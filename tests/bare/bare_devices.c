@@ -2,6 +2,7 @@
 #include "bare_tests.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,6 +181,69 @@ START_TEST(vsock_flood_of_requests)
 }
 END_TEST
 
+/* The guest opens streams without end: it runs out of them before the VMM runs out of descriptors.
+ */
+START_TEST(vsock_more_streams_than_descriptors)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	int ours[256];
+	unsigned open = 0;
+
+	vmm_run_init(&v, "run=many");
+	v.open_files = 256;
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	for (;;) {
+		struct vmm_msg_id answer;
+		struct pollfd p = { .fd = v.sock, .events = POLLIN };
+		int pair[2];
+
+		ck_assert_int_eq(poll(&p, 1, 30000), 1);
+		ck_assert_int_eq(vmm_proto_recv(v.sock, &msg), 1);
+		if (msg.type != VMM_MSG_GUEST_CONNECT)
+			break;
+		ck_assert_uint_lt(open, 256);
+		answer.id = msg.u.guest_connect.id;
+		ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_ACCEPT, &answer, sizeof(answer),
+					 &pair[1], 1),
+			0);
+		(void)close(pair[1]);
+		ours[open++] = pair[0];
+	}
+	ck_assert_uint_eq(msg.type, VMM_MSG_ENDED);
+	ck_assert_msg(msg.u.ended.reason == VMM_END_POWEROFF, "%s", msg.u.ended.text);
+	ck_assert_uint_eq(open, 64);
+	ck_assert_str_eq(vmm_run_serial(&v), "open 0x40\n");
+	vmm_run_wait_exit(&v);
+	while (open > 0)
+		(void)close(ours[--open]);
+	vmm_run_done(&v);
+}
+END_TEST
+
+/* Nobody reads the console any more: what is left to say at the end kills nobody. */
+START_TEST(console_without_a_reader)
+{
+	struct vmm_run v;
+	int *console;
+	int p[2];
+
+	vmm_run_init(&v, "run=hello");
+	console = &v.fds[v.board.serial_fd];
+	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
+	(void)close(*console);
+	*console = p[1];
+	(void)close(p[0]);
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_int_eq(v.exit_code, 0);
+	vmm_run_done(&v);
+}
+END_TEST
+
 /*
  * Garbage in every register and ring. The guest may be hurt by it, since
  * its own memory is what it gave away: a triple fault is an orderly end.
@@ -235,6 +299,8 @@ const struct bare_test bare_device_tests[] = {
 	{ "vsock_stream", &vsock_stream, NEEDS_KVM },
 	{ "vsock_from_the_host", &vsock_from_the_host, NEEDS_KVM },
 	{ "vsock_flood_of_requests", &vsock_flood_of_requests, NEEDS_KVM },
+	{ "vsock_more_streams_than_descriptors", &vsock_more_streams_than_descriptors, NEEDS_KVM },
+	{ "console_without_a_reader", &console_without_a_reader, NEEDS_KVM },
 	{ "small_footprint", &small_footprint, NEEDS_KVM | NEEDS_STATIC },
 	{ "garbage", &garbage, NEEDS_KVM },
 	{ 0 },

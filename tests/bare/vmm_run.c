@@ -142,12 +142,15 @@ static void exec_vmm(const struct vmm_run *v, const char *program, int sock)
 	char name[] = "kosvm-vmm";
 	char *argv[] = { name, NULL };
 	struct rlimit limit = { v->address_space, v->address_space };
+	struct rlimit files = { v->open_files, v->open_files };
 	int high = fcntl(sock, F_DUPFD, 100);
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (high < 0 || dup2(high, VMM_PROTO_FD) < 0 || close(high) < 0)
 		_exit(126);
 	if (v->address_space > 0 && setrlimit(RLIMIT_AS, &limit) < 0)
+		_exit(126);
+	if (v->open_files > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0)
 		_exit(126);
 	if (v->no_open)
 		forbid_open();

@@ -22,6 +22,7 @@ struct vmm_run {
 	pid_t pid;              /* 0: not started, or ended */
 	bool no_open;           /* before starting: the program dies if it opens a path */
 	uint64_t address_space; /* before starting: its RLIMIT_AS; 0: none */
+	uint64_t open_files;    /* before starting: its RLIMIT_NOFILE; 0: as ours */
 	int exit_code;          /* after vmm_run_wait_exit; 128 + signal */
 };
 

@@ -80,3 +80,4 @@ void run_blk(void);
 void run_vsock(void);
 void run_listen(void);
 void run_flood(void);
+void run_many(void);

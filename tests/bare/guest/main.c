@@ -191,6 +191,7 @@ static const struct {
 	{ "vsock", run_vsock },
 	{ "listen", run_listen },
 	{ "flood", run_flood },
+	{ "many", run_many },
 };
 
 static bool named(const char *word, const char *name)

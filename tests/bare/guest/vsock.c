@@ -147,3 +147,23 @@ void run_flood(void)
 	for (;;)
 		;
 }
+
+/* Opens stream after stream to the host until one is refused. */
+void run_many(void)
+{
+	uint64_t open = 0;
+	uint32_t id;
+
+	begin();
+	for (;;) {
+		local_port++;
+		send(OP_REQUEST, cid, 0);
+		(void)ring_wait(&rx, &id);
+		if (in[id].h.op != OP_RESPONSE)
+			break;
+		open++;
+		ring_submit(&rx, (uint16_t)id);
+	}
+	expect(in[id].h.op == OP_RST, "operation", in[id].h.op);
+	put_line("open", open);
+}
