@@ -90,12 +90,14 @@ void vsock_serve(struct virtio_vsock *v, bool tx)
 
 static void tell_owner(struct virtio_vsock *v)
 {
+	unsigned left = VSOCK_BUDGET;
 	struct vsock_conn *c;
 
 	if (v->delivering)
 		return;
 	v->delivering = true;
-	while ((c = TAILQ_FIRST(&v->table.notices))) {
+	/* What the guest asks goes on without end, and the loop has others to serve. */
+	while (left-- && (c = TAILQ_FIRST(&v->table.notices))) {
 		enum vsock_notice n = c->notice;
 		const struct vsock_key key = c->key;
 		uint64_t id = c->id;
@@ -110,6 +112,8 @@ static void tell_owner(struct virtio_vsock *v)
 			v->ops->connect_done(v->user, id, result);
 	}
 	v->delivering = false;
+	if (!TAILQ_EMPTY(&v->table.notices))
+		poke(v);
 }
 
 void vsock_leave(struct virtio_vsock *v, bool tell)

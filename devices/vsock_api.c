@@ -8,6 +8,18 @@
 
 #include "vsock_dev.h"
 
+/*
+ * Brings to the guest what came of the call. An answer from inside a
+ * callback waits for the next turn: a budget for each would be none.
+ */
+static void serve_after(struct virtio_vsock *v)
+{
+	if (v->delivering)
+		v->again = true;
+	else
+		vsock_serve(v, false);
+}
+
 static int open_connecting(struct virtio_vsock *v, uint64_t id, const struct vsock_key *key, int fd)
 {
 	struct vsock_conn *c = vsock_table_add(&v->table, key, VSOCK_CONNECTING);
@@ -28,7 +40,7 @@ static int open_connecting(struct virtio_vsock *v, uint64_t id, const struct vso
 	v->stats.conns_total++;
 	vsock_table_time(&v->table, c, VSOCK_WAIT_CONNECT, clock_mono_ns() + v->connect_timeout_ns);
 	vsock_table_ready(&v->table, c);
-	vsock_rx_serve(v);
+	serve_after(v);
 	return 0;
 }
 
@@ -66,7 +78,7 @@ void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd)
 		(void)vsock_raise(v, c, VSOCK_EV_REFUSE, 0, NULL);
 	else if (vsock_raise(v, c, VSOCK_EV_ACCEPT, 0, NULL))
 		(void)vsock_opened(v, c);
-	vsock_serve(v, false);
+	serve_after(v);
 	vsock_leave(v, false);
 }
 
@@ -78,7 +90,7 @@ void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id)
 	c = vsock_table_find_asked(&v->table, id);
 	if (c)
 		(void)vsock_raise(v, c, VSOCK_EV_REFUSE, 0, NULL);
-	vsock_serve(v, false);
+	serve_after(v);
 	vsock_leave(v, false);
 }
 

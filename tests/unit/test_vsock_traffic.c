@@ -1,5 +1,6 @@
 /* The vsock device under load: credit, fairness, floods, many streams, reset in full flight. */
 #include <check.h>
+#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -313,6 +314,70 @@ START_TEST(flood_of_requests)
 END_TEST
 
 /* Without buffers the host sockets are not read; with one at a time, everybody has a turn. */
+/*
+ * The owner refuses from inside its callback, and another vCPU makes new
+ * requests in the meantime: one turn of the loop must end all the same.
+ */
+static unsigned refused, refused_in_turn;
+
+static void refuse_and_be_asked_again(
+	void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port)
+{
+	struct vsock_packet p = { .dst_cid = dst_cid, .dst_port = dst_port };
+
+	(void)user;
+	refused++;
+	refused_in_turn++;
+	ck_assert_msg(refused_in_turn <= 2 * VSOCK_BUDGET, "the turn does not end");
+	while (mock_ring_used(&f.m.tx, NULL, NULL)) {
+	}
+	while (mock_ring_used(&f.m.rx, NULL, NULL))
+		f.m.rx_given--;
+	/* As many strays as there are replies let go by two buffers, and a request. */
+	mock_vsock_give(&f.m, 2);
+	for (uint32_t i = 0; i < 3; i++) {
+		p.op = i ? VSOCK_OP_RW : VSOCK_OP_REQUEST;
+		p.src_port = i ? 1 : src_port + 1;
+		if ((uint16_t)(le16toh(f.m.tx.avail->idx) - f.m.tx.last_used) < MOCK_VSOCK_SLOTS)
+			ck_assert(mock_vsock_send(&f.m, &p, NULL, 0));
+	}
+	virtio_vsock_refuse(f.m.v, id);
+}
+
+START_TEST(answers_from_inside_do_not_hold_the_loop)
+{
+	static struct virtio_vsock_ops ops;
+	struct vsock_packet p = { .dst_cid = HOST_CID, .dst_port = 9 };
+
+	refused = refused_in_turn = 0;
+	ops = *f.m.v->ops;
+	ops.guest_connect = refuse_and_be_asked_again;
+	fix_done(&f);
+	fix_init(&f, NULL, 1);
+	f.m.v->ops = &ops;
+	/* Strays until the device has no room for another reply and leaves tx alone. */
+	p.op = VSOCK_OP_RW;
+	p.src_port = 1;
+	for (unsigned i = 0; i < VSOCK_REPLIES_MAX + 1; i++) {
+		ck_assert(mock_vsock_send(&f.m, &p, NULL, 0));
+		mock_vsock_run(&f.m, 0);
+	}
+	ck_assert_uint_eq(f.m.v->reply_count, VSOCK_REPLIES_MAX);
+	for (unsigned i = 0; i < 4; i++) {
+		p.op = i ? VSOCK_OP_RW : VSOCK_OP_REQUEST;
+		p.src_port = i ? 1 : 100;
+		ck_assert(mock_vsock_send(&f.m, &p, NULL, 0));
+	}
+	mock_vsock_run(&f.m, 0);
+	mock_vsock_give(&f.m, 2);
+	for (unsigned turn = 0; turn < 400; turn++) {
+		refused_in_turn = 0;
+		ck_assert_int_eq(loop_step(f.m.loop, 0, NULL), 0);
+	}
+	ck_assert_uint_gt(refused, 10);
+}
+END_TEST
+
 START_TEST(descriptor_starvation_is_fair)
 {
 	enum { STREAMS = 20 };
@@ -537,6 +602,7 @@ int main(void)
 	tcase_add_test(t, windows_share_a_pool);
 	tcase_add_test(t, flood_without_buffers);
 	tcase_add_test(t, flood_of_requests);
+	tcase_add_test(t, answers_from_inside_do_not_hold_the_loop);
 	tcase_add_test(t, descriptor_starvation_is_fair);
 	tcase_add_test(t, hundreds_of_streams);
 	tcase_add_test(t, reset_in_full_flight);
