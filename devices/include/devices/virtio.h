@@ -36,9 +36,9 @@ struct virtio_dev_ops {
 	int (*activate)(struct virtio_dev *dev);
 	/*
 	 * Status 0 was written or the VM ends, and activate had succeeded: when
-	 * it returns, no thread of the device touches a queue. Dev->lock held, and the serving thread
-	 * may be in the middle of a request: it must not take dev->lock while
-	 * it holds what reset waits for.
+	 * it returns, no thread of the device touches a queue. Dev->lock held, and the serving
+	 * thread may be in the middle of a request: it must not take dev->lock while it holds what
+	 * reset waits for.
 	 */
 	void (*reset)(struct virtio_dev *dev);
 	/* Device configuration space; out of range reads give 0, writes are dropped. */
@@ -56,7 +56,7 @@ struct virtio_dev {
 
 	/* Owned by the transport. */
 	pthread_mutex_t lock;
-	uint64_t features; /* what the driver accepted */
+	uint64_t features;       /* what the driver accepted */
 	_Atomic uint32_t status; /* bits are only ever added, but for a reset */
 	uint32_t device_features_sel;
 	uint32_t driver_features_sel;
