@@ -92,6 +92,8 @@ static int change_space(struct blk_disk *d, int mode, uint64_t at, uint64_t len,
 
 	if (*refused)
 		return -EOPNOTSUPP;
+	if (atomic_load(&d->quiesce))
+		return -ECANCELED;
 	do {
 		r = fallocate(d->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)len);
 	} while (r < 0 && errno == EINTR && !atomic_load(&d->quiesce));
