@@ -1,8 +1,12 @@
 #include "db.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <sqlite3.h>
 
@@ -10,9 +14,13 @@
 #include <base/clock.h>
 
 #define DB_SCHEMA_VERSION 1
+/* Some sixty moves. */
+#define DB_RESERVE (1024 * 1024)
 
 struct db {
 	sqlite3 *sql;
+	int reserve_fd;     /* a file that keeps room for ends and removals on a full disk */
+	bool reserve_taken; /* its room was given to the database */
 };
 
 static const char schema[] = "CREATE TABLE agents ("
@@ -88,6 +96,38 @@ static int one_number(struct db *db, const char *sql, int64_t *ret, struct kerr 
 	return 0;
 }
 
+/*
+ * Whoever filled the disk must be stoppable and removable: what ends
+ * something may use the room of the reserve, and it is kept again when there
+ * is room. Failing to keep it is no error: the disk may be that small.
+ */
+static void reserve_keep(struct db *db)
+{
+	if (db->reserve_fd >= 0 && posix_fallocate(db->reserve_fd, 0, DB_RESERVE) == 0)
+		db->reserve_taken = false;
+	else if (db->reserve_fd >= 0)
+		(void)ftruncate(db->reserve_fd, 0);
+}
+
+static void reserve_open(struct db *db, const char *path)
+{
+	char name[320];
+
+	(void)snprintf(name, sizeof(name), "%s-reserve", path);
+	db->reserve_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	db->reserve_taken = true;
+	reserve_keep(db);
+}
+
+/* False when there is nothing to give. */
+static bool reserve_give(struct db *db)
+{
+	if (db->reserve_taken || ftruncate(db->reserve_fd, 0) < 0)
+		return false;
+	db->reserve_taken = true;
+	return true;
+}
+
 int db_open(struct db **ret, const char *path, struct kerr *e)
 {
 	struct db *db = calloc(1, sizeof(*db));
@@ -96,6 +136,7 @@ int db_open(struct db **ret, const char *path, struct kerr *e)
 
 	if (!db)
 		return kerr_errno(e, ENOMEM, "database");
+	db->reserve_fd = -1;
 	if (sqlite3_open_v2(path, &db->sql,
 		    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
 		    NULL) != SQLITE_OK) {
@@ -124,6 +165,7 @@ out:
 		db_close(db);
 		return r;
 	}
+	reserve_open(db, path);
 	*ret = db;
 	return 0;
 }
@@ -133,6 +175,7 @@ void db_close(struct db *db)
 	if (!db)
 		return;
 	(void)sqlite3_close(db->sql);
+	close_fd(&db->reserve_fd);
 	free(db);
 }
 
@@ -170,7 +213,7 @@ int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e)
 	return 0;
 }
 
-int db_agent_remove(struct db *db, int64_t id, struct kerr *e)
+static int remove_row(struct db *db, int64_t id, struct kerr *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
 	int r = prepare(db, "DELETE FROM agents WHERE id = ?", &s, e);
@@ -179,6 +222,17 @@ int db_agent_remove(struct db *db, int64_t id, struct kerr *e)
 		return r;
 	(void)sqlite3_bind_int64(s, 1, id);
 	return run(db, s, "remove agent", e);
+}
+
+int db_agent_remove(struct db *db, int64_t id, struct kerr *e)
+{
+	int r = remove_row(db, id, e);
+
+	if (r == -ENOSPC && reserve_give(db))
+		r = remove_row(db, id, e);
+	if (db->reserve_taken)
+		reserve_keep(db);
+	return r;
 }
 
 static int update_row(struct db *db, const struct db_agent *a, struct kerr *e)
@@ -221,7 +275,7 @@ static int insert_transition(struct db *db, const struct db_agent *a, const char
 	return run(db, s, "record transition", e);
 }
 
-int db_agent_move(struct db *db, const struct db_agent *a, const char *from, const char *event,
+static int record_move(struct db *db, const struct db_agent *a, const char *from, const char *event,
 	struct kerr *e)
 {
 	int r = exec(db, "BEGIN IMMEDIATE", "begin", e);
@@ -235,6 +289,18 @@ int db_agent_move(struct db *db, const struct db_agent *a, const char *from, con
 		r = exec(db, "COMMIT", "commit", e);
 	if (r < 0)
 		(void)exec(db, "ROLLBACK", "roll back", NULL);
+	return r;
+}
+
+int db_agent_move(struct db *db, const struct db_agent *a, const char *from, const char *event,
+	struct kerr *e)
+{
+	int r = record_move(db, a, from, event, e);
+
+	if (r == -ENOSPC && strcmp(event, "start") != 0 && reserve_give(db))
+		r = record_move(db, a, from, event, e);
+	if (db->reserve_taken)
+		reserve_keep(db);
 	return r;
 }
 

@@ -37,7 +37,11 @@ void db_close(struct db *db);
 int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e);
 int db_agent_remove(struct db *db, int64_t id, struct kerr *e);
 
-/* Records a move with everything that changes along with it. */
+/*
+ * Records a move with everything that changes along with it. On a full disk
+ * a "start" is -ENOSPC at once; every other move, and a removal, only when
+ * the room that the database keeps for them is used up too.
+ */
 int db_agent_move(struct db *db, const struct db_agent *a, const char *from, const char *event,
 	struct kerr *e);
 

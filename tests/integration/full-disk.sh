@@ -14,14 +14,14 @@ small_disk() {
 }
 
 full_disk_state() {
-	small_disk 1M
+	small_disk 3M
 	start_kosvmd "$work/kosvmd.log"
-	state=64G manifest stuffed '/opt/test/mill stubborn' # its empty file system takes more than a MiB
+	state=64G manifest stuffed '/opt/test/mill stubborn' # its empty file system takes more than that
 	refused 'No space left on device|is full' run -d stuffed.ini
 }
 
 full_disk_database() {
-	small_disk 1M
+	small_disk 3M
 	start_kosvmd "$work/kosvmd.log"
 	good ps -a
 	cat "$data" >"$KOSVM_STATE/ballast" 2>/dev/null || true
@@ -32,7 +32,7 @@ full_disk_database() {
 }
 
 full_disk_guest() {
-	small_disk 12M
+	small_disk 14M
 	start_kosvmd "$work/kosvmd.log"
 	state=64M manifest stuffed '/opt/test/mill stubborn'
 	good run -d stuffed.ini
@@ -51,5 +51,5 @@ full_disk_tests() {
 	fi
 	t "full disk: no room for the state disk" full_disk_state
 	t "full disk: no room for a row of the database" full_disk_database
-	t "full disk: the guest gets an error, its VM and kosvmd go on" full_disk_guest
+	t "full disk: the guest that filled it gets errors, goes on, and can be stopped and removed" full_disk_guest
 }

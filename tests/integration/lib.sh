@@ -87,6 +87,7 @@ start_kosvmd() {
 	exec {ready}<> <(:)
 	kosvmd --ready-fd 3 3>&"$ready" 2>>"$1" </dev/null >&2 &
 	echo $! >"$KOSVM_RUN/pid"
+	disown # no word from the shell when it is killed
 	read -rt $((30 * factor)) -N 1 -u "$ready" line || fail "kosvmd does not start: $(cat "$1")"
 	exec {ready}>&-
 	[ "$line" = 1 ] || fail "kosvmd does not start: $(cat "$1")"
