@@ -43,7 +43,9 @@ static void ended(enum vmm_end reason, const char *text)
 
 static void connect_guest(uint64_t id, uint64_t cid, uint32_t port)
 {
-	struct vmm_msg_guest_connect m = { .id = id, .dst_cid = cid, .dst_port = port };
+	struct vmm_msg_guest_connect m = {
+		.id = id, .dst_cid = cid, .dst_port = port, .src_port = 1000
+	};
 
 	say(VMM_MSG_GUEST_CONNECT, &m, sizeof(m));
 }
@@ -62,7 +64,7 @@ static void handle_connect(void)
 {
 	struct vmm_msg_connected m = { .id = msg.u.connect.id };
 
-	(void)!write(msg.fds[0], "hi", 2);
+	(void)!send(msg.fds[0], "hi", 2, MSG_NOSIGNAL);
 	(void)close(msg.fds[0]);
 	say(VMM_MSG_CONNECTED, &m, sizeof(m));
 }
@@ -175,8 +177,10 @@ int main(void)
 		ended(VMM_END_POWEROFF, "good night");
 		return 0;
 	}
-	if (strstr(order, "escape"))
+	if (strstr(order, "escape")) {
 		ended(VMM_END_ERROR, "\033[2J\xff text");
+		return 1;
+	}
 	if (strstr(order, "garbage"))
 		(void)!send(VMM_PROTO_FD, "xyz", 3, MSG_NOSIGNAL);
 	if (strstr(order, "twice"))
