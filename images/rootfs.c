@@ -46,6 +46,29 @@ static bool tar_header_ok(const uint8_t h[static TAR_BLOCK])
 	return digits > 0 && told == sum;
 }
 
+/*
+ * An archive ends with two blocks of zeros. GNU tar takes one that is cut
+ * between two members for whole; of a packed one the unpacker sees the cut.
+ */
+static int detect_tar_end(struct rootfs_source *src, struct kerr *e)
+{
+	static const uint8_t zeros[2 * TAR_BLOCK];
+	uint8_t end[2 * TAR_BLOCK];
+	int r;
+
+	if (src->size < sizeof(end) + TAR_BLOCK)
+		return kerr_set(e, EBADMSG, "%s: a tar file that is cut short", src->what);
+	r = io_pread_full(src->fd, end, sizeof(end), src->size - sizeof(end));
+	if (r < 0)
+		return kerr_errno(e, -r, "%s: read", src->what);
+	if (memcmp(end, zeros, sizeof(end)) != 0)
+		return kerr_set(e, EBADMSG,
+			"%s: a tar file that is cut short: expected two empty blocks at its end",
+			src->what);
+	src->kind = SOURCE_TAR;
+	return 0;
+}
+
 static int detect(struct rootfs_source *src, struct kerr *e)
 {
 	uint8_t head[EROFS_SUPER_OFFSET + 4] = { 0 };
@@ -57,7 +80,9 @@ static int detect(struct rootfs_source *src, struct kerr *e)
 		return kerr_errno(e, -r, "%s: read", src->what);
 	if (memcmp(head + EROFS_SUPER_OFFSET, "\xe2\xe1\xf5\xe0", 4) == 0)
 		src->kind = SOURCE_EROFS;
-	else if (tar_header_ok(head) || decompress_detect(head, len) != DECOMPRESS_NONE)
+	else if (tar_header_ok(head))
+		return detect_tar_end(src, e);
+	else if (decompress_detect(head, len) != DECOMPRESS_NONE)
 		src->kind = SOURCE_TAR;
 	else
 		return kerr_set(e, ENOEXEC,

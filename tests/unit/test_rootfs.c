@@ -232,10 +232,13 @@ START_TEST(bad_tars_are_refused)
 		return;
 	shell("cd %s && mkdir t && seq 1 100000 >t/numbers && tar -cf good.tar t && "
 	      "gzip -k good.tar && head -c 20000 good.tar >cut.tar && "
+	      "head -c $((1024 + ($(stat -c %%s t/numbers) + 511) / 512 * 512)) good.tar >ends.tar && "
 	      "head -c 20000 good.tar.gz >cut.tar.gz && "
 	      "echo evil >evil && cd t && tar -P -cf ../dots.tar ../evil",
 		src_path);
-	refused("cut.tar", EIO, "cut.tar: unpacking: tar");
+	refused("cut.tar", EBADMSG, "cut.tar: a tar file that is cut short");
+	/* Behind a whole member: for tar itself that is an archive. */
+	refused("ends.tar", EBADMSG, "ends.tar: a tar file that is cut short");
 	refused("cut.tar.gz", EIO, "cut.tar.gz: unpacking: tar");
 	refused("dots.tar", EIO, "'..'");
 	/* xz's magic number and nothing of sense behind it. */
