@@ -45,6 +45,12 @@ int cli_usage(const char *verb, const char *fmt, ...) __attribute__((format(prin
 /* The help of one verb on stdout; returns 0. `more` may be NULL. */
 int cli_help(const char *verb, const char *more);
 
+/*
+ * For verbs and subcommands without options of their own: -1 to go on, with
+ * optind at the first argument; else the exit code. `more` is cli_help's.
+ */
+int cli_no_options(const char *verb, int argc, char **argv, const char *more);
+
 /* One subcommand of a verb such as `image`. */
 struct subcmd {
 	const char *name;
@@ -73,7 +79,10 @@ int call_kosvmd(const char *verb, json_t *request, const int *fds, size_t nfds,
 	void (*data)(void *user, const json_t *o), void *user, struct call *ret, struct kerr *e);
 void call_done(struct call *c);
 
-/* Opens a file or directory its user named; "-" is standard input. */
+/*
+ * Opens a file or directory its user named; "-" is standard input, which is
+ * copied into a nameless file when it is a pipe or a terminal.
+ */
 int cli_open(const char *path, int flags, struct kerr *e);
 
 /* ---- output (table.c) ---- */
@@ -89,7 +98,7 @@ void table_add(struct table *t, const char *const *cells);
 void table_print(struct table *t);
 void table_free(struct table *t);
 
-/* Text from others: control characters become '?', so that no terminal obeys them. */
+/* One line of text from others on stdout, as safe.h does it. */
 void cli_print_safe(const char *s);
 /* A string of an object, "" when it has none. */
 const char *cli_text(const json_t *o, const char *key);

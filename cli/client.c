@@ -1,25 +1,48 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <wire/api_proto.h>
 
 #include "cli.h"
+#include "safe.h"
 
 #define START_DEADLINE_MS 30000
+#define RACE_MS           5000
+
+/* In a directory of many, somebody else may listen: what is sent is open files and commands. */
+static int check_owner(int fd, const char *path, struct kerr *e)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return kerr_errno(e, errno, "%s", path);
+	if (cred.uid == 0 || cred.uid == geteuid())
+		return 0;
+	return kerr_set(e, EACCES,
+		"%s: user %u listens there, neither you nor root: set KOSVM_RUN to a directory of "
+		"your own",
+		path, cred.uid);
+}
 
 static int try_connect(const char *path, int *ret, struct kerr *e)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int r;
 
 	if (fd < 0)
 		return kerr_errno(e, errno, "socket");
@@ -29,6 +52,9 @@ static int try_connect(const char *path, int *ret, struct kerr *e)
 	memcpy(sa.sun_path, path, strlen(path));
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return kerr_errno(e, errno, "%s: connect to kosvmd", path);
+	r = check_owner(fd, path, e);
+	if (r < 0)
+		return r;
 	*ret = steal_fd(&fd);
 	return 0;
 }
@@ -39,9 +65,12 @@ static _Noreturn void exec_kosvmd(int ready)
 	char self[512];
 	char number[16];
 	char *slash;
+	sigset_t none;
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 16);
 	int log;
 
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)setsid();
 	if (chdir("/") < 0)
 		_exit(126);
@@ -93,6 +122,8 @@ static int start_kosvmd(struct kerr *e)
 		exec_kosvmd(child_end);
 	}
 	close_fd(&child_end);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	pfd = (struct pollfd){ .fd = ready, .events = POLLIN };
 	if (poll(&pfd, 1, START_DEADLINE_MS) <= 0)
 		return kerr_set(e, ETIMEDOUT,
@@ -106,38 +137,52 @@ static int start_kosvmd(struct kerr *e)
 			"kosvmd ended at its start: run `kosvmd` in a terminal "
 			"to see why");
 	buf[n] = '\0';
+	if (strstr(buf, API_RUNS_ALREADY))
+		return kerr_set(e, EALREADY, "kosvmd: %s", buf);
 	return kerr_set(e, ECHILD, "kosvmd: %s", buf);
 }
 
+/*
+ * Another kosvmd holds the locks when somebody else started one at the same
+ * moment, or when one is just ending: whichever it is, soon one listens.
+ */
 static int connect_kosvmd(int *ret, struct kerr *e)
 {
+	const struct timespec pause = { .tv_nsec = 50 * (long)CLOCK_NS_PER_MS };
 	struct api_paths paths;
+	uint64_t end;
 	int r = api_paths_get(&paths, e);
 
 	if (r < 0)
 		return r;
-	r = try_connect(paths.socket, ret, e);
-	if (r != -ENOENT && r != -ECONNREFUSED)
-		return r;
-	r = start_kosvmd(e);
-	/* Somebody else may have started one at the same moment: ask it. */
-	if (r < 0) {
-		struct kerr ignored;
+	end = clock_mono_ns() + RACE_MS * CLOCK_NS_PER_MS;
+	for (;;) {
+		struct kerr none = { 0 };
 
-		if (try_connect(paths.socket, ret, &ignored) == 0)
-			return 0;
-		return r;
+		r = try_connect(paths.socket, ret, &none);
+		if (r != -ENOENT && r != -ECONNREFUSED) {
+			*e = none;
+			return r;
+		}
+		r = start_kosvmd(e);
+		if (r < 0 && (r != -EALREADY || clock_mono_ns() >= end))
+			return r;
+		if (r < 0)
+			(void)nanosleep(&pause, NULL);
+		else if (clock_mono_ns() >= end)
+			return try_connect(paths.socket, ret, e);
 	}
-	return try_connect(paths.socket, ret, e);
 }
 
 static void show_progress(const char *text, bool *shown)
 {
 	if (isatty(STDERR_FILENO)) {
-		(void)fprintf(stderr, "\r\x1b[K%.100s", text);
+		(void)fputs("\r\x1b[K", stderr);
+		safe_print(stderr, text);
 		*shown = true;
 	} else {
-		(void)fprintf(stderr, "%s\n", text);
+		safe_print(stderr, text);
+		(void)fputc('\n', stderr);
 	}
 }
 

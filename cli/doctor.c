@@ -211,6 +211,8 @@ int cmd_doctor(int argc, char **argv)
 		if (cli_format_parse(optarg, &rep.format) < 0)
 			return cli_usage("doctor", "--format %s: expected table or json", optarg);
 	}
+	if (optind < argc)
+		return cli_usage("doctor", "unexpected argument %s", argv[optind]);
 	check_kvm(&rep);
 	check_programs(&rep);
 	check_kosvmd(&rep);

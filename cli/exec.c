@@ -13,11 +13,13 @@
 #include <wire/guest_proto.h>
 
 #include "cli.h"
+#include "safe.h"
 
 static const char help[] =
 	"Standard input, output and error are the command's; the interrupt key reaches it\n"
 	"as a signal. The exit code is the command's, 125 when kosvm failed, 126 when the\n"
-	"command cannot be run, 127 when it is not there.\n\n"
+	"command cannot be run, 127 when it is not there. A terminal is shown control\n"
+	"characters as '?'; a pipe or file gets every byte.\n\n"
 	"  -e, --env NAME=VALUE   add a variable (may be repeated)\n"
 	"  -u, --user USER        name, uid or uid:gid (default: the agent's user)\n"
 	"  -w, --workdir DIR      working directory\n";
@@ -30,6 +32,8 @@ struct session {
 	int fd;
 	uint8_t *in; /* frames from the guest, FRAME_BUF */
 	size_t in_len;
+	struct safe out, err; /* where they stand, for a terminal */
+	sigset_t waiting;     /* blocked while it waits; else the signals to pass on are, too */
 	bool stdin_open;
 	int code; /* -1 until the command ended */
 };
@@ -103,12 +107,14 @@ static int take_end(struct session *s, const struct guest_frame_hdr *h, const ui
 	return 0;
 }
 
-static int take_frame(struct session *s, const struct guest_frame_hdr *h, const uint8_t *payload)
+static int take_frame(struct session *s, const struct guest_frame_hdr *h, uint8_t *payload)
 {
 	switch (h->type) {
 	case GUEST_STDOUT:
+		safe_for_terminal(&s->out, STDOUT_FILENO, payload, h->len);
 		return io_write_full(STDOUT_FILENO, payload, h->len);
 	case GUEST_STDERR:
+		safe_for_terminal(&s->err, STDERR_FILENO, payload, h->len);
 		return io_write_full(STDERR_FILENO, payload, h->len);
 	case GUEST_EXITED:
 	case GUEST_ERROR:
@@ -154,7 +160,7 @@ static int feed(struct session *s)
 {
 	struct pollfd p = { .fd = s->fd, .events = POLLIN | POLLOUT };
 
-	if (poll(&p, 1, -1) < 0)
+	if (ppoll(&p, 1, NULL, &s->waiting) < 0)
 		return errno == EINTR ? 0 : -errno;
 	return (p.revents & POLLIN) ? read_guest(s) : send_stdin(s);
 }
@@ -173,7 +179,7 @@ static int attend(struct session *s, struct kerr *e)
 			r = send_signal(s, pending_signal);
 			pending_signal = 0;
 		}
-		if (poll(p, 2, -1) < 0) {
+		if (ppoll(p, 2, NULL, &s->waiting) < 0) {
 			if (errno == EINTR)
 				continue;
 			return kerr_errno(e, errno, "poll");
@@ -192,16 +198,22 @@ static int attend(struct session *s, struct kerr *e)
 
 static int run_session(int fd, struct kerr *e)
 {
+	static const int passed_on[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction sa = { .sa_handler = on_signal };
+	sigset_t set;
 	_cleanup_free_ uint8_t *buf = malloc(FRAME_BUF);
 	struct session s = { .fd = fd, .in = buf, .stdin_open = true, .code = -1 };
 	int r;
 
 	if (!buf)
 		return kerr_errno(e, ENOMEM, "exec");
-	(void)sigaction(SIGINT, &sa, NULL);
-	(void)sigaction(SIGTERM, &sa, NULL);
-	(void)sigaction(SIGHUP, &sa, NULL);
+	sigemptyset(&set);
+	for (size_t i = 0; i < array_size(passed_on); i++) {
+		(void)sigaction(passed_on[i], &sa, NULL);
+		(void)sigaddset(&set, passed_on[i]);
+	}
+	/* They come while it waits only: one that came just before would be forgotten. */
+	(void)sigprocmask(SIG_BLOCK, &set, &s.waiting);
 	r = attend(&s, e);
 	return r < 0 ? r : s.code;
 }
@@ -231,22 +243,29 @@ int cmd_exec(int argc, char **argv)
 		return EXEC_FAILED;
 	while ((c = getopt_long(argc, argv, "+e:u:w:h", options, NULL)) != -1) {
 		if (c == 'e')
-			(void)json_array_append_new(
+			r = json_array_append_new(
 				json_object_get(request, "env"), json_string(optarg));
 		else if (c == 'u')
-			(void)json_object_set_new(request, "user", json_string(optarg));
+			r = json_object_set_new(request, "user", json_string(optarg));
 		else if (c == 'w')
-			(void)json_object_set_new(request, "cwd", json_string(optarg));
+			r = json_object_set_new(request, "cwd", json_string(optarg));
 		else {
 			json_decref(request);
 			return c == 'h' ? cli_help("exec", help) : exec_usage("see above");
+		}
+		if (r < 0) {
+			json_decref(request);
+			return exec_usage("an option is no valid UTF-8 text");
 		}
 	}
 	if (argc - optind < 2) {
 		json_decref(request);
 		return exec_usage("expected the name of an agent and a command");
 	}
-	(void)json_object_set_new(request, "name", json_string(argv[optind++]));
+	if (json_object_set_new(request, "name", json_string(argv[optind++])) < 0) {
+		json_decref(request);
+		return exec_usage("the name is no valid UTF-8 text");
+	}
 	if (strcmp(argv[optind], "--") == 0 && optind + 1 < argc)
 		optind++;
 	for (int i = optind; i < argc; i++) {

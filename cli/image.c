@@ -7,6 +7,7 @@
 
 #include <base/cleanup.h>
 #include <base/units.h>
+#include <wire/api_proto.h>
 
 #include "cli.h"
 #include "names.h"
@@ -63,13 +64,16 @@ static int import(int argc, char **argv)
 	if (fd < 0)
 		return cli_fail("image import", &err);
 	r = call_kosvmd("image-import",
-		json_pack("{s:s, s:s}", "kind", kind, "label", label ? label : base_name(path)),
+		json_pack("{s:s, s:o}", "kind", kind, "label",
+			api_text(label ? label : base_name(path))),
 		&fd, 1, NULL, NULL, &call, &err);
 	if (r == 0)
 		(void)puts(cli_text(call.ok, "digest"));
 	call_done(&call);
 	if (r < 0) {
-		(void)kerr_wrap(&err, "%s", path);
+		/* What was read was named by its label. */
+		if (strncmp(err.msg, base_name(path), strlen(base_name(path))) != 0)
+			(void)kerr_wrap(&err, "%s", path);
 		return cli_fail("image import", &err);
 	}
 	return 0;
@@ -139,9 +143,14 @@ static int list(int argc, char **argv)
 
 static int rm(int argc, char **argv)
 {
-	if (argc < 2)
+	int r = cli_no_options("image", argc, argv, help);
+
+	if (r >= 0)
+		return r;
+	if (optind >= argc)
 		return cli_usage("image", "rm: expected digests");
-	return call_each("image rm", "image-rm", "digest", argc - 1, argv + 1, NULL, names_print);
+	return call_each(
+		"image rm", "image-rm", "digest", argc - optind, argv + optind, NULL, names_print);
 }
 
 int cmd_image(int argc, char **argv)

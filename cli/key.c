@@ -11,6 +11,7 @@
 #include <base/cleanup.h>
 #include <base/io.h>
 #include <manifests/minisign.h>
+#include <wire/api_proto.h>
 
 #include "cli.h"
 #include "names.h"
@@ -129,14 +130,16 @@ static int trust(int argc, char **argv)
 	_cleanup_close_ int fd = -1;
 	struct call call = CALL_INIT;
 	struct kerr err = { 0 };
-	int r;
+	int r = cli_no_options("key", argc, argv, help);
 
-	if (argc != 2)
+	if (r >= 0)
+		return r;
+	if (argc - optind != 1)
 		return cli_usage("key", "trust: expected one .pub file");
-	fd = cli_open(argv[1], O_RDONLY, &err);
+	fd = cli_open(argv[optind], O_RDONLY, &err);
 	r = fd < 0 ? fd
-		   : call_kosvmd("key-trust", json_pack("{s:s}", "file", argv[1]), &fd, 1, NULL,
-			     NULL, &call, &err);
+		   : call_kosvmd("key-trust", json_pack("{s:o}", "file", api_text(argv[optind])),
+			     &fd, 1, NULL, NULL, &call, &err);
 	if (r == 0)
 		(void)puts(cli_text(call.ok, "id"));
 	call_done(&call);
@@ -179,6 +182,8 @@ static int list(int argc, char **argv)
 		if (cli_format_parse(optarg, &l.format) < 0)
 			return cli_usage("key", "--format %s: expected table or json", optarg);
 	}
+	if (optind < argc)
+		return cli_usage("key", "ls: unexpected argument %s", argv[optind]);
 	l.t = table_new(2);
 	table_add(l.t, (const char *const[]){ "ID", "COMMENT" });
 	r = call_kosvmd("key-ls", json_object(), NULL, 0, row, &l, &call, &err);
@@ -191,9 +196,13 @@ static int list(int argc, char **argv)
 
 static int rm(int argc, char **argv)
 {
-	if (argc < 2)
+	int r = cli_no_options("key", argc, argv, help);
+
+	if (r >= 0)
+		return r;
+	if (optind >= argc)
 		return cli_usage("key", "rm: expected ids of keys");
-	return call_each("key rm", "key-rm", "id", argc - 1, argv + 1, NULL, names_print);
+	return call_each("key rm", "key-rm", "id", argc - optind, argv + optind, NULL, names_print);
 }
 
 int cmd_key(int argc, char **argv)

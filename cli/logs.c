@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +11,11 @@
 #include <base/io.h>
 
 #include "cli.h"
+#include "safe.h"
 
 static const char help[] =
-	"What the agent wrote to stdout comes on stdout, its stderr on stderr.\n\n"
+	"What the agent wrote to stdout comes on stdout, its stderr on stderr. A terminal\n"
+	"is shown control characters as '?'; a pipe or file gets every byte.\n\n"
 	"  -f, --follow       go on until the agent ends\n"
 	"  -t, --timestamps   put the time in front of each line\n"
 	"      --console      the boot console of its VM instead\n";
@@ -22,16 +26,20 @@ static const char help[] =
  * "TIME stdout F text\n" (CRI): the text goes to its stream, a newline
  * follows a full one.
  */
-static void print_record(const char *rec, size_t len, bool timestamps)
+static void print_record(char *rec, size_t len, bool timestamps)
 {
-	const char *end = rec + len;
-	const char *stream = memchr(rec, ' ', len);
-	const char *tag = stream ? memchr(stream + 1, ' ', (size_t)(end - stream - 1)) : NULL;
+	static struct safe states[2]; /* a long line is cut into records, maybe in a character */
+	char *end = rec + len;
+	char *stream = memchr(rec, ' ', len);
+	char *tag = stream ? memchr(stream + 1, ' ', (size_t)(end - stream - 1)) : NULL;
+	bool err;
 	FILE *f;
 
 	if (!tag || end - tag < 3 || tag[2] != ' ')
 		return;
-	f = memcmp(stream + 1, "stderr", 6) == 0 ? stderr : stdout;
+	err = tag - stream == 7 && memcmp(stream + 1, "stderr", 6) == 0;
+	f = err ? stderr : stdout;
+	safe_for_terminal(&states[err], fileno(f), tag + 3, (size_t)(end - tag - 3));
 	if (timestamps)
 		(void)fprintf(f, "%.*s ", (int)(stream - rec), rec);
 	(void)fwrite(tag + 3, 1, (size_t)(end - tag - 3), f);
@@ -43,20 +51,28 @@ static int copy_records(int fd, bool timestamps, void (*interrupted)(const char 
 	const char *name, struct kerr *e)
 {
 	_cleanup_free_ char *buf = malloc(RECORD_MAX);
+	sigset_t waiting;
 	size_t len = 0;
 
 	if (!buf)
 		return kerr_errno(e, ENOMEM, "logs");
+	(void)sigprocmask(SIG_BLOCK, NULL, &waiting);
+	(void)sigdelset(&waiting, SIGINT);
+	(void)sigdelset(&waiting, SIGTERM);
 	for (;;) {
-		ssize_t n = read(fd, buf + len, RECORD_MAX - len);
+		struct pollfd p = { .fd = fd, .events = POLLIN };
 		size_t pos = 0;
+		ssize_t n;
 		char *nl;
 
-		if (n < 0 && errno == EINTR) {
-			if (interrupted)
-				interrupted(name);
+		/* The caller's signals come here and nowhere else: output is never broken off. */
+		if (interrupted)
+			interrupted(name);
+		if (interrupted && ppoll(&p, 1, NULL, &waiting) < 0 && errno == EINTR)
 			continue;
-		}
+		n = read(fd, buf + len, RECORD_MAX - len);
+		if (n < 0 && errno == EINTR)
+			continue;
 		if (n < 0)
 			return kerr_errno(e, errno, "logs");
 		if (n == 0)
@@ -76,21 +92,24 @@ static int copy_records(int fd, bool timestamps, void (*interrupted)(const char 
 	}
 }
 
-static int copy_raw(int fd)
+static int copy_console(int fd, struct kerr *e)
 {
+	struct safe safe = { 0 };
 	char buf[4096];
 	ssize_t n;
 
 	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		/* The guest's bytes: let no terminal obey them. */
-		for (ssize_t i = 0; i < n; i++) {
-			unsigned char c = (unsigned char)buf[i];
+		size_t kept = 0;
 
-			if (c == '\n' || c == '\t' || (c >= 0x20 && c != 0x7f))
-				(void)putchar(c);
+		/* A serial line ends its lines with both. */
+		for (ssize_t i = 0; i < n; i++) {
+			if (buf[i] != '\r')
+				buf[kept++] = buf[i];
 		}
+		safe_for_terminal(&safe, STDOUT_FILENO, buf, kept);
+		(void)fwrite(buf, 1, kept, stdout);
 	}
-	return 0;
+	return n < 0 ? kerr_errno(e, errno, "logs") : 0;
 }
 
 static int logs(const char *name, bool follow, bool console, bool timestamps,
@@ -104,7 +123,7 @@ static int logs(const char *name, bool follow, bool console, bool timestamps,
 	if (r == 0 && call.fd < 0)
 		r = kerr_set(e, EPROTO, "kosvmd gave no stream");
 	if (r == 0)
-		r = console ? copy_raw(call.fd)
+		r = console ? copy_console(call.fd, e)
 			    : copy_records(call.fd, timestamps, interrupted, name, e);
 	call_done(&call);
 	return r;

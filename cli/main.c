@@ -1,16 +1,20 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/io.h>
 #include <base/log.h>
 
 #include "cli.h"
+#include "safe.h"
 
 const struct cmd cli_cmds[] = {
 	{ "run", cmd_run, "[-d] MANIFEST", "verify a signed manifest and start its agent" },
@@ -54,8 +58,7 @@ static void print_verbs(FILE *f)
 int cli_fail(const char *verb, const struct kerr *e)
 {
 	(void)fprintf(stderr, "kosvm %s: ", verb);
-	for (const char *p = e->msg; *p; p++)
-		(void)fputc((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p, stderr);
+	safe_print(stderr, e->msg);
 	(void)fputc('\n', stderr);
 	return CLI_FAILED;
 }
@@ -100,23 +103,93 @@ int cli_dispatch(
 	return cli_usage(verb, "unknown word %s", argv[1]);
 }
 
+int cli_no_options(const char *verb, int argc, char **argv, const char *more)
+{
+	static const struct option options[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c = getopt_long(argc, argv, "+h", options, NULL);
+
+	if (c == -1)
+		return -1;
+	return c == 'h' ? cli_help(verb, more) : cli_usage(verb, "see above");
+}
+
+/* kosvmd takes plain files only: what comes through a pipe is put into a nameless one. */
+static int spool_stdin(struct kerr *e)
+{
+	const char *dir = getenv("TMPDIR");
+	_cleanup_close_ int fd = -1;
+	char buf[65536];
+	ssize_t n;
+
+	if (!dir || !*dir)
+		dir = "/var/tmp";
+	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return kerr_errno(e, errno, "standard input: a temporary file in %s", dir);
+	while ((n = read(STDIN_FILENO, buf, sizeof(buf))) != 0) {
+		int r = n > 0 ? io_write_full(fd, buf, (size_t)n) : 0;
+
+		if (n < 0 && errno != EINTR)
+			return kerr_errno(e, errno, "standard input");
+		if (r < 0)
+			return kerr_errno(e, -r, "standard input: a temporary file in %s", dir);
+	}
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return kerr_errno(e, errno, "standard input");
+	return steal_fd(&fd);
+}
+
 int cli_open(const char *path, int flags, struct kerr *e)
 {
+	struct stat st;
 	int fd;
 
-	if (strcmp(path, "-") == 0)
+	if (strcmp(path, "-") == 0) {
+		if (fstat(STDIN_FILENO, &st) < 0)
+			return kerr_errno(e, errno, "standard input");
+		if (!S_ISREG(st.st_mode))
+			return spool_stdin(e);
 		fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
-	else
+	} else {
 		fd = open(path, flags | O_CLOEXEC);
+	}
 	return fd < 0 ? kerr_errno(e, errno, "%s", path) : fd;
 }
 
-int main(int argc, char **argv)
+/*
+ * A caller may have closed 0, 1 or 2. Then a socket or a key's file would
+ * get that number, and messages would be written into it: each is filled
+ * with something that can only fail.
+ */
+static void fill_std_fds(void)
+{
+	static const int flags[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd)
+			_exit(CLI_FAILED);
+	}
+}
+
+/* What was printed must have arrived. A reader that went away is told by the exit code alone. */
+static int finish(int code)
+{
+	int error = fflush(stdout) < 0 ? errno : ferror(stdout) ? EIO : 0;
+
+	if (error == 0)
+		return code;
+	if (error != EPIPE)
+		(void)fprintf(stderr, "kosvm: standard output: %s\n", strerror(error));
+	return code ? code : CLI_FAILED;
+}
+
+static int run(int argc, char **argv)
 {
 	const struct cmd *c;
 
-	log_init("kosvm", log_level_from_env(LOG_LEVEL_WARN));
-	(void)signal(SIGPIPE, SIG_IGN);
 	if (argc < 2) {
 		print_verbs(stderr);
 		return CLI_USAGE;
@@ -143,4 +216,12 @@ int main(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	return c->fn(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	fill_std_fds();
+	log_init("kosvm", log_level_from_env(LOG_LEVEL_WARN));
+	(void)signal(SIGPIPE, SIG_IGN);
+	return finish(run(argc, argv));
 }

@@ -79,13 +79,17 @@ static int check(int argc, char **argv)
 {
 	_cleanup_text_ struct text t = { 0 };
 	struct kerr err = { 0 };
-	int r;
+	const char *file;
+	int r = cli_no_options("manifest", argc, argv, help);
 
-	if (argc != 2)
+	if (r >= 0)
+		return r;
+	if (argc - optind != 1)
 		return cli_usage("manifest", "check: expected one manifest");
-	r = text_read(argv[1], MANIFEST_MAX_BYTES, &t, &err);
+	file = argv[optind];
+	r = text_read(file, MANIFEST_MAX_BYTES, &t, &err);
 	if (r == 0)
-		r = parse_text(argv[1], &t, &err);
+		r = parse_text(file, &t, &err);
 	return r < 0 ? cli_fail("manifest check", &err) : 0;
 }
 
@@ -158,8 +162,9 @@ static int verify(int argc, char **argv)
 
 	if (r >= 0)
 		return r;
-	(void)snprintf(sig_file, sizeof(sig_file), "%s.minisig", file);
 	r = minisign_init(&err);
+	if ((size_t)snprintf(sig_file, sizeof(sig_file), "%s.minisig", file) >= sizeof(sig_file))
+		r = kerr_set(&err, ENAMETOOLONG, "the manifest's path is too long");
 	if (r == 0)
 		r = text_read(file, MANIFEST_MAX_BYTES, &t, &err);
 	if (r == 0)

@@ -12,8 +12,10 @@ int call_each(const char *verb, const char *api_verb, const char *key, int count
 		struct kerr err = { 0 };
 		json_t *request = make ? make() : json_object();
 
-		if (request)
-			(void)json_object_set_new(request, key, json_string(names[i]));
+		if (request && json_object_set_new(request, key, json_string(names[i])) < 0) {
+			json_decref(request);
+			request = NULL; /* which call_kosvmd reports */
+		}
 		if (call_kosvmd(api_verb, request, NULL, 0, NULL, NULL, &call, &err) < 0)
 			code = cli_fail(verb, &err);
 		else

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <wire/api_proto.h>
 
 #include "cli.h"
 
@@ -33,8 +34,9 @@ static int start(const char *file, const char *sig_file, struct call *ret, struc
 			file, sig_file, file);
 	fds[0] = manifest;
 	fds[1] = sig;
-	return call_kosvmd("run", json_pack("{s:s, s:s}", "file", file, "signature", sig_file), fds,
-		2, NULL, NULL, ret, e);
+	return call_kosvmd("run",
+		json_pack("{s:o, s:o}", "file", api_text(file), "signature", api_text(sig_file)),
+		fds, 2, NULL, NULL, ret, e);
 }
 
 static volatile sig_atomic_t interrupts;
@@ -63,14 +65,24 @@ static void interrupted(const char *name)
 
 static int attend(const char *name, struct kerr *e)
 {
-	struct sigaction sa = { .sa_handler = on_signal }; /* no SA_RESTART: reads are to end */
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	struct call call = CALL_INIT;
+	sigset_t set, old;
 	json_t *code;
 	int r;
 
+	sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &set, &old);
 	(void)sigaction(SIGINT, &sa, NULL);
 	(void)sigaction(SIGTERM, &sa, NULL);
 	r = logs_follow(name, interrupted, e);
+	/* All that is left is an answer: the keys end kosvm itself again. */
+	(void)sigaction(SIGINT, &dfl, NULL);
+	(void)sigaction(SIGTERM, &dfl, NULL);
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
 		r = call_kosvmd(
 			"wait", json_pack("{s:s}", "name", name), NULL, 0, NULL, NULL, &call, e);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,33 @@
 
 #define PASSWORD_MAX 1024
 
+static volatile sig_atomic_t caught;
+
+static void on_signal(int signo)
+{
+	caught = signo;
+}
+
+static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
+
+/* Signals end a read, so that the terminal gets its echo back before they are obeyed. */
+static void signals_hold(struct sigaction old[static array_size(ending)])
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+
+	caught = 0;
+	for (size_t i = 0; i < array_size(ending); i++)
+		(void)sigaction(ending[i], &sa, &old[i]);
+}
+
+static void signals_release(const struct sigaction old[static array_size(ending)])
+{
+	for (size_t i = 0; i < array_size(ending); i++)
+		(void)sigaction(ending[i], &old[i], NULL);
+	if (caught)
+		(void)raise(caught);
+}
+
 static int read_word(int fd, char *buf, size_t len)
 {
 	size_t n = 0;
@@ -25,7 +53,7 @@ static int read_word(int fd, char *buf, size_t len)
 	for (;;) {
 		ssize_t got = read(fd, &c, 1);
 
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && errno == EINTR && !caught)
 			continue;
 		if (got < 0)
 			return -errno;
@@ -42,6 +70,7 @@ static int read_word(int fd, char *buf, size_t len)
 /* One word from fd; no echo when it is a terminal. */
 static int ask_once(int fd, const char *prompt, char *buf, size_t len, struct kerr *e)
 {
+	struct sigaction signals[array_size(ending)];
 	struct termios old;
 	bool terminal = tcgetattr(fd, &old) == 0;
 	int r;
@@ -49,6 +78,7 @@ static int ask_once(int fd, const char *prompt, char *buf, size_t len, struct ke
 	if (terminal) {
 		struct termios quiet = old;
 
+		signals_hold(signals);
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
 		(void)fprintf(stderr, "%s", prompt);
 		(void)tcsetattr(fd, TCSAFLUSH, &quiet);
@@ -57,6 +87,7 @@ static int ask_once(int fd, const char *prompt, char *buf, size_t len, struct ke
 	if (terminal) {
 		(void)tcsetattr(fd, TCSAFLUSH, &old);
 		(void)fputc('\n', stderr);
+		signals_release(signals);
 	}
 	return r < 0 ? kerr_errno(e, -r, "password") : 0;
 }

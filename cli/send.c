@@ -13,6 +13,7 @@
 #include <base/units.h>
 
 #include "cli.h"
+#include "safe.h"
 
 static const char help[] =
 	"Opens a vsock stream to the agent. With LINE arguments each is sent with a\n"
@@ -48,6 +49,7 @@ static int open_stream(const char *name, uint64_t port, uint64_t wait_ns, int *r
 
 static int read_line(int fd, struct kerr *e)
 {
+	struct safe safe = { 0 };
 	char c;
 
 	/* Byte by byte: what follows belongs to the next line. */
@@ -59,6 +61,7 @@ static int read_line(int fd, struct kerr *e)
 		if (n <= 0)
 			return kerr_set(
 				e, ECONNRESET, "the agent closed the stream before it answered");
+		safe_for_terminal(&safe, STDOUT_FILENO, &c, 1);
 		(void)putchar(c);
 		if (c == '\n')
 			return fflush(stdout) == 0 ? 0 : kerr_errno(e, errno, "standard output");
@@ -88,6 +91,7 @@ struct half {
 	size_t len, pos;
 	bool eof;
 	bool done;
+	struct safe safe;
 };
 
 static int half_step(struct half *h, short from_ev, short to_ev)
@@ -100,6 +104,8 @@ static int half_step(struct half *h, short from_ev, short to_ev)
 		h->pos = 0;
 		h->len = n > 0 ? (size_t)n : 0;
 		h->eof = n == 0;
+		if (h->to == STDOUT_FILENO)
+			safe_for_terminal(&h->safe, h->to, h->buf, h->len);
 	} else if (h->len > h->pos && to_ev) {
 		ssize_t n = write(h->to, h->buf + h->pos, h->len - h->pos);
 

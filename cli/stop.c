@@ -36,7 +36,8 @@ int cmd_stop(int argc, char **argv)
 			if (units_parse_duration(optarg, &ns) < 0 || ns > 86400 * CLOCK_NS_PER_S)
 				return cli_usage("stop",
 					"--timeout %s: expected a duration such as 30s", optarg);
-			grace_ms = ns / CLOCK_NS_PER_MS;
+			/* 0 would be the manifest's. */
+			grace_ms = ns < CLOCK_NS_PER_MS ? 1 : ns / CLOCK_NS_PER_MS;
 		} else if (c == 'k') {
 			kill_now = true;
 		} else if (c == 'h') {

@@ -6,6 +6,7 @@
 #include <base/cleanup.h>
 
 #include "cli.h"
+#include "safe.h"
 
 #define TABLE_COLUMNS_MAX 10u
 
@@ -58,10 +59,7 @@ void table_add(struct table *t, const char *const *cells)
 
 		if (!copy)
 			abort();
-		for (char *p = copy; *p; p++) {
-			if ((unsigned char)*p < 0x20 || *p == 0x7f)
-				*p = '?';
-		}
+		safe_filter(&(struct safe){ 0 }, copy, strlen(copy), false);
 		t->cells[t->rows * t->columns + i] = copy;
 	}
 	t->rows++;
@@ -98,12 +96,6 @@ void table_free(struct table *t)
 		free(t->cells[i]);
 	free(t->cells);
 	free(t);
-}
-
-void cli_print_safe(const char *s)
-{
-	for (; *s; s++)
-		(void)putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
 }
 
 const char *cli_text(const json_t *o, const char *key)

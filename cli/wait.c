@@ -1,5 +1,5 @@
+#include <getopt.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "names.h"
 
@@ -20,10 +20,12 @@ static void print_code(const char *name, const struct call *c)
 
 int cmd_wait(int argc, char **argv)
 {
-	if (argc >= 2 && strcmp(argv[1], "--help") == 0)
-		return cli_help("wait",
-			"Prints one exit code a line, -1 for an agent whose VM ended first.\n");
-	if (argc < 2 || argv[1][0] == '-')
+	int r = cli_no_options("wait", argc, argv,
+		"Prints one exit code a line, -1 for an agent whose VM ended first.\n");
+
+	if (r >= 0)
+		return r;
+	if (optind >= argc)
 		return cli_usage("wait", "expected names of agents");
-	return names_each("wait", "wait", argc - 1, argv + 1, NULL, print_code);
+	return names_each("wait", "wait", argc - optind, argv + optind, NULL, print_code);
 }

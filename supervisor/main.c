@@ -78,7 +78,7 @@ static int lock_dir(const char *dir, struct kerr *e)
 
 		(void)close(fd);
 		return code == EWOULDBLOCK
-			? kerr_set(e, EBUSY, "%s: another kosvmd runs already", path)
+			? kerr_set(e, EBUSY, "%s: " API_RUNS_ALREADY, path)
 			: kerr_errno(e, code, "%s: lock", path);
 	}
 	return 0;

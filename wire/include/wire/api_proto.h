@@ -20,6 +20,9 @@
 #define API_VERSION 1
 #define API_MSG_MAX 131072u
 
+/* In what kosvmd says on its ready descriptor when it gives way to one that runs: ask that one. */
+#define API_RUNS_ALREADY "another kosvmd runs already"
+
 /* 0 or -errno; the object and the fds stay the caller's. */
 int api_send(int sock, const json_t *msg, const int *fds, size_t nfds, struct kerr *e);
 
