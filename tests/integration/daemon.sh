@@ -17,6 +17,23 @@ daemon_killed() {
 	holds second 20
 }
 
+# second RUN STATE: a kosvmd on these directories is refused.
+second() {
+	local said code=0
+
+	said=$(KOSVM_RUN=$1 KOSVM_STATE=$2 timeout $((30 * factor)) kosvmd 2>&1) || code=$?
+	is "code of the second kosvmd" "$code" 1
+	has "what it said" "$said" 'another kosvmd runs already'
+}
+
+daemon_second() {
+	second "$KOSVM_RUN" "$KOSVM_STATE"
+	second "$work/run2" "$KOSVM_STATE"
+	second "$KOSVM_RUN" "$work/state2"
+	rm -rf "$work/run2" "$work/state2"
+	is "state of mill" "$(field mill state)" running
+}
+
 # The one that the command line started is ended by its pid; from there on it is ours again.
 daemon_terminated() {
 	local vmm
@@ -31,6 +48,7 @@ daemon_terminated() {
 }
 
 daemon_tests() {
+	t "kosvmd: one for a state directory and a run directory" daemon_second
 	t "kosvmd: killed: its VMs end, the next one says failed, and the agent starts with its state" daemon_killed
 	t "kosvmd: SIGTERM stops the agents in good order" daemon_terminated
 }

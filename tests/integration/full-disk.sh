@@ -37,6 +37,8 @@ full_disk_guest() {
 	state=64M manifest stuffed '/opt/test/mill stubborn'
 	good run -d stuffed.ini
 	k exec stuffed sh -c 'head -c 30M /dev/zero | tr "\0" x >/state/big && sync -f /state/big'
+	[ "$code" -ne 0 ] || fail "30 MiB were written to a disk of 14 MiB"
+	has "what the guest was told" "$err" 'Input/output error|No space left on device'
 	is state "$(field stuffed state)" running
 	good exec stuffed sh -c 'echo alive'
 	is "the agent goes on" "$out" alive
