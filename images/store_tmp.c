@@ -142,8 +142,9 @@ static bool tmp_is_left_over(int dirfd, const char *name)
 	_cleanup_close_ int fd = -1;
 
 	fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	/* A link, a socket or something closed was not made by us; any other error says nothing. */
 	if (fd < 0)
-		return errno != ENOENT;
+		return errno == ELOOP || errno == ENXIO || errno == EACCES;
 	return flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
 }
 

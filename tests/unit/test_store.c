@@ -257,6 +257,28 @@ START_TEST(clean_takes_leftovers_and_nothing_else)
 }
 END_TEST
 
+/* Without a descriptor to look with, nothing is known: what is in use must stay. */
+START_TEST(clean_without_descriptors_takes_nothing_in_use)
+{
+	_cleanup_close_ int used = -1;
+	struct rlimit old, few;
+	char tmp[64];
+	int next;
+
+	ck_assert_int_eq(store_tmp(store, tmp, &used, &e), 0);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	next = dup(used);
+	ck_assert_int_ge(next, 0);
+	(void)close(next);
+	/* Room for the lock and the directory alone. */
+	few = (struct rlimit){ .rlim_cur = (rlim_t)next + 2, .rlim_max = old.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	(void)store_clean(store, &e);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	ck_assert_int_eq(faccessat(store, tmp, F_OK, 0), 0);
+}
+END_TEST
+
 /* Killed at a random moment while it adds images: each is whole, or it is not there. */
 START_TEST(killed_writer_leaves_whole_images_only)
 {
@@ -347,6 +369,7 @@ int main(void)
 	tcase_add_test(t, list_is_sorted_and_remove_removes);
 	tcase_add_test(t, same_bytes_twice_are_one_image);
 	tcase_add_test(t, clean_takes_leftovers_and_nothing_else);
+	tcase_add_test(t, clean_without_descriptors_takes_nothing_in_use);
 	tcase_add_test(t, killed_writer_leaves_whole_images_only);
 	tcase_add_test(t, labels_are_made_harmless);
 	tcase_add_test(t, kinds_have_names);
