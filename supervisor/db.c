@@ -106,7 +106,7 @@ static void reserve_keep(struct db *db)
 	if (db->reserve_fd >= 0 && posix_fallocate(db->reserve_fd, 0, DB_RESERVE) == 0)
 		db->reserve_taken = false;
 	else if (db->reserve_fd >= 0)
-		(void)ftruncate(db->reserve_fd, 0);
+		(void)!ftruncate(db->reserve_fd, 0);
 }
 
 static void reserve_open(struct db *db, const char *path)

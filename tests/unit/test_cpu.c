@@ -19,7 +19,7 @@ static struct table supported(void)
 {
 	static const struct kvm_cpuid_entry2 host[] = {
 		{ .function = 0, .eax = 0x1f },
-		{ .function = 1, .ebx = 0x05081000, .ecx = 1u << 15, .edx = 1u << 28 },
+		{ .function = 1, .ebx = 0x05081000, .ecx = 1u << 15 | 1u << 5, .edx = 1u << 28 },
 		{ .function = 4, .index = 0, .eax = 0x1c004121 },
 		{ .function = 4, .index = 3, .eax = 0x1c03c163 },
 		{ .function = 4, .index = 4, .eax = 0 },
@@ -29,8 +29,10 @@ static struct table supported(void)
 		{ .function = 0x1f, .index = 0, .eax = 1, .ebx = 2, .ecx = 0x100, .edx = 5 },
 		{ .function = 0x40000000, .eax = 0x40000001, .ebx = 0x4b4d564b },
 		{ .function = 0x40000001, .eax = 0x01007efb },
-		{ .function = 0x80000001, .ecx = 1u << 1 | 1u << 22 | 1u << 23 | 1u << 28 },
+		{ .function = 0x80000001,
+			.ecx = 1u << 1 | 1u << 2 | 1u << 22 | 1u << 23 | 1u << 28 },
 		{ .function = 0x80000008, .eax = 0x3030, .ecx = 0x3007 },
+		{ .function = 0x8000000a, .eax = 1, .ebx = 0x8000, .edx = 0x1bcff },
 		{ .function = 0x8000001d, .index = 0, .eax = 0x0001c121 },
 		{ .function = 0x8000001d, .index = 3, .eax = 0x0001c163 },
 		{ .function = 0x8000001e, .eax = 5, .ebx = 0x105, .ecx = 0x301 },
@@ -144,6 +146,17 @@ START_TEST(host_counters_are_hidden)
 }
 END_TEST
 
+START_TEST(nested_virtualisation_is_hidden)
+{
+	struct table t = filled(0, 1, 0);
+	const struct kvm_cpuid_entry2 *svm = leaf(&t, 0x8000000a, 0);
+
+	ck_assert_uint_eq(leaf(&t, 1, 0)->ecx >> 5 & 1, 0);
+	ck_assert_uint_eq(leaf(&t, 0x80000001, 0)->ecx >> 2 & 1, 0);
+	ck_assert_uint_eq(svm->eax | svm->ebx | svm->ecx | svm->edx, 0);
+}
+END_TEST
+
 START_TEST(timing_leaf)
 {
 	struct table t = filled(0, 1, 2596122);
@@ -195,6 +208,7 @@ int main(void)
 	tcase_add_loop_test(t, caches, 0, array_size(counts));
 	tcase_add_test(t, hypervisor_and_timer_are_announced);
 	tcase_add_test(t, host_counters_are_hidden);
+	tcase_add_test(t, nested_virtualisation_is_hidden);
 	tcase_add_test(t, timing_leaf);
 	tcase_add_test(t, host_without_extended_topology);
 	tcase_add_test(t, no_room);

@@ -80,9 +80,25 @@ static void hide_pmu(struct kvm_cpuid_entry2 *c)
 		c->ecx &= ~(1u << 15); /* PDCM: perf capabilities MSR */
 }
 
+/*
+ * No virtual machines inside of virtual machines: KVM's nested code is a
+ * large surface that no agent needs. Without the bit KVM refuses the guest
+ * EFER.SVME and CR4.VMXE.
+ */
+static void hide_nested(struct kvm_cpuid_entry2 *c)
+{
+	if (c->function == 1)
+		c->ecx &= ~(1u << 5); /* VMX */
+	else if (c->function == 0x80000001)
+		c->ecx &= ~(1u << 2); /* SVM */
+	else if (c->function == 0x8000000a)
+		c->eax = c->ebx = c->ecx = c->edx = 0; /* what SVM can do */
+}
+
 static void fix_leaf(struct kvm_cpuid_entry2 *c, const struct topology *t)
 {
 	hide_pmu(c);
+	hide_nested(c);
 	switch (c->function) {
 	case 1:
 		fix_leaf_1(c, t);
