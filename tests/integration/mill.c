@@ -150,8 +150,9 @@ static int rest(const char *text)
 {
 	(void)signal(SIGTERM, SIG_IGN);
 	say(text);
-	for (;;)
-		(void)pause();
+	while (pause() < 0) /* which is all it ever returns */
+		continue;
+	return 0;
 }
 
 int main(int argc, char **argv)

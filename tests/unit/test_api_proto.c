@@ -165,7 +165,9 @@ START_TEST(texts)
 		{ "plain", "plain" },
 		{ "caf\xc3\xa9", "caf\xc3\xa9" },
 		{ "caf\xc3", "caf?" },
-		{ "\xc3\xa9\xff!", "???!" },
+		{ "\xc3\xa9\xff!",
+			"??"
+			"?!" },
 	};
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
