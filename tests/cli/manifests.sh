@@ -115,28 +115,32 @@ if [ "$(id -u)" -ne 0 ]; then
 	expect "run of a file that may not be read" 1 "closed.ini: Permission denied"
 fi
 
+# try_run NAME FILE PATTERN: a signed manifest that is refused for what it asks for, which kosvmd looks at once it has
+# a /dev/kvm.
+try_run() {
+	kosvm manifest sign "$2" --key plain.key >/dev/null
+	if { : <>/dev/kvm; } 2>/dev/null; then
+		try kosvm run -d "$2"
+		expect "$1" 1 "$3"
+	else
+		skip "$1" "/dev/kvm does not open here"
+	fi
+}
 manifest 64G >large.ini
-kosvm manifest sign large.ini --key plain.key >/dev/null
 if [ "$(awk '/^MemTotal:/ { print int($2 / 1048576) }' /proc/meminfo)" -lt 64 ]; then
-	try kosvm run -d large.ini
-	expect "run with more memory than there is" 1 "more than this host has"
+	try_run "run with more memory than there is" large.ini "more than this host has"
 else
 	skip "run with more memory than there is" "this host has 64 GiB"
 fi
 manifest | sed "s/^rootfs = .*/rootfs = blake2b:$(printf '%064d' 1)/" >gone.ini
-kosvm manifest sign gone.ini --key plain.key >/dev/null
-try kosvm run -d gone.ini
-expect "run with an image that is not there" 1 "no image"
+try_run "run with an image that is not there" gone.ini "no image"
 manifest | sed "s/^rootfs = .*/rootfs = $kernel/" >kind.ini
-kosvm manifest sign kind.ini --key plain.key >/dev/null
-try kosvm run -d kind.ini
-expect "run with an image of another kind" 1 "of kind kernel"
+try_run "run with an image of another kind" kind.ini "of kind kernel"
 hex=${rootfs#blake2b:}
 cp "$KOSVM_STATE/images/$hex" kept
 chmod u+w "$KOSVM_STATE/images/$hex"
 printf 'X' | dd of="$KOSVM_STATE/images/$hex" bs=1 seek=1500 conv=notrunc status=none
-try kosvm run -d m.ini
-expect "run with an image changed on disk" 1 "was changed on disk"
+try_run "run with an image changed on disk" m.ini "was changed on disk"
 cp kept "$KOSVM_STATE/images/$hex"
 try kosvm ps -a --format json
 json_lines "ps -a --format json"
