@@ -37,7 +37,7 @@ static void advance(struct iovec **iov, unsigned *count, size_t n)
 		(*iov)++;
 		(*count)--;
 	}
-	if (n) {
+	if (*count) {
 		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + n;
 		(*iov)->iov_len -= n;
 	}

@@ -77,9 +77,8 @@ static int lock_dir(const char *dir, struct kerr *e)
 		int code = errno;
 
 		(void)close(fd);
-		return code == EWOULDBLOCK
-			? kerr_set(e, EBUSY, "%s: " API_RUNS_ALREADY, path)
-			: kerr_errno(e, code, "%s: lock", path);
+		return code == EWOULDBLOCK ? kerr_set(e, EBUSY, "%s: " API_RUNS_ALREADY, path)
+					   : kerr_errno(e, code, "%s: lock", path);
 	}
 	return 0;
 }
