@@ -297,14 +297,14 @@ static void prep_done(
 int agent_boot(struct agent *a, struct kerr *e)
 {
 	static const struct worker_ops ops = { .progress = prep_progress, .done = prep_done };
-	_cleanup_close_ int kvm = open_kvm(e); /* ask before the long part */
+	_cleanup_close_ int kvm = -1;
 	int keep[2] = { a->sup->images_fd, a->dirfd };
-	int r;
+	int r = check_memory(&a->manifest, e); /* the manifest's own mistake first */
 
-	if (kvm < 0)
-		return kvm;
-	r = check_memory(&a->manifest, e);
 	if (r < 0)
 		return r;
+	kvm = open_kvm(e); /* ask before the long part */
+	if (kvm < 0)
+		return kvm;
 	return worker_start(&a->prep, a->sup->loop, prepare, a, keep, array_size(keep), &ops, a, e);
 }
