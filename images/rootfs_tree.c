@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -120,7 +121,8 @@ int rootfs_tree_pack_own(int tree_fd, int out_fd, struct kerr *e)
 
 static int run_copy(int dir_fd, int tree_fd, struct kerr *e)
 {
-	char to[CHILD_FD_PATH_LEN + 2];
+	char dir[CHILD_FD_PATH_LEN];
+	char to[CHILD_FD_PATH_LEN + 1];
 	const char *argv[] = { "cp", "-a", "-x", "--reflink=auto", "--", ".", to, NULL };
 	struct child_spec spec = {
 		.argv = argv,
@@ -132,8 +134,8 @@ static int run_copy(int dir_fd, int tree_fd, struct kerr *e)
 	};
 	int r;
 
-	child_fd_path(tree_fd, to);
-	strcat(to, "/");
+	child_fd_path(tree_fd, dir);
+	(void)snprintf(to, sizeof(to), "%s/", dir);
 	r = child_run(&spec, e);
 	if (r == -EIO && geteuid() != 0)
 		return kerr_wrap(
