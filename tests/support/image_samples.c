@@ -224,7 +224,10 @@ uint8_t *sample_bzimage(const void *payload, size_t len, const uint32_t *size, s
 	bz[0x1f1] = 2;
 	bz[0x1fe] = 0x55;
 	bz[0x1ff] = 0xaa;
-	memcpy(bz + 0x202, "HdrS", 4);
+	bz[0x202] = 'H';
+	bz[0x203] = 'd';
+	bz[0x204] = 'r';
+	bz[0x205] = 'S';
 	bz[0x206] = 0x0f;
 	bz[0x207] = 0x02;
 	bz[0x211] = 0x01;
