@@ -86,8 +86,8 @@ static int verb_run(struct client *c, struct request *q, struct kerr *e)
 	_cleanup_free_ char *sig = NULL;
 	size_t manifest_len = 0;
 	size_t sig_len = 0;
-	const char *file = NULL;
-	const char *sig_file = NULL;
+	const char *file = "";
+	const char *sig_file = "";
 	struct agent *a;
 	int r;
 

@@ -112,8 +112,8 @@ static int verb_image_import(struct client *c, struct request *q, struct kerr *e
 	static const struct worker_ops ops = { .progress = import_said, .done = import_done };
 	_cleanup_close_ int init_fd = -1;
 	struct import_job job;
-	const char *kind;
-	const char *label;
+	const char *kind = "";
+	const char *label = "";
 	int keep[3];
 	int r = request_string(q, "kind", &kind, e);
 
