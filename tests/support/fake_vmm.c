@@ -18,8 +18,6 @@ static struct vmm_msg msg;
 static struct board board;
 static int control = -1; /* stream to the guest's control port of kosvmd */
 
-extern char **environ;
-
 static void say(enum vmm_msg_type type, const void *p, size_t len)
 {
 	/* What a test of bad behaviour cannot deliver it need not. */
