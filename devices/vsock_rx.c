@@ -130,8 +130,6 @@ void vsock_rx_serve(struct virtio_vsock *v)
 				return;
 			if (r == 0)
 				break;
-			held = true; // NOLINT(clang-analyzer-deadcode.DeadStores): a later turn of
-				     // the loop reads it
 		}
 		v->budget--;
 		if (v->reply_count)

@@ -27,8 +27,8 @@ static unsigned bucket_of(const struct vsock_key *key)
 {
 	uint64_t h = key->local_cid * 0x9e3779b97f4a7c15ULL;
 
-	h ^= ((uint64_t)key->local_port << 32) | key->guest_port; // NOLINT(clang-analyzer-core.UndefinedBinaryOperatorResult):
-								  // unsigned shifts
+	h = (h + key->local_port) * 0xbf58476d1ce4e5b9ULL;
+	h = (h ^ (h >> 31)) + key->guest_port;
 	h *= 0xff51afd7ed558ccdULL;
 	return (unsigned)(h >> 40) % VSOCK_BUCKETS;
 }
