@@ -33,7 +33,8 @@ static const char usage[] =
 	"  --help         print this text\n"
 	"\n"
 	"environment: KOSVM_RUN (socket), KOSVM_STATE (everything kept),\n"
-	"             KOSVM_LOG (error, warn, info, debug)\n";
+	"             KOSVM_LOG (error, warn, info, debug),\n"
+	"             NOTIFY_SOCKET, WATCHDOG_USEC (as systemd sets them)\n";
 
 /* Makes the directory and its parents; 0700 for what is new. */
 static int make_dirs(const char *path, struct kerr *e)
@@ -178,6 +179,7 @@ static void signal_came(struct loop_signal *ls, int signo)
 		return;
 	}
 	log_info("signal %d: stopping all agents", signo);
+	notify_stopping(&s->notify, "stopping all agents");
 	s->ending = true;
 	for (struct agent *a = LIST_FIRST(&s->agents); a; a = next) {
 		next = LIST_NEXT(a, link);
@@ -213,8 +215,10 @@ static int serve(struct sup *s, struct kerr *e)
 			(void)!write(ready_fd, "1", 1);
 			close_fd(&ready_fd);
 		}
-		r = loop_run(s->loop, e);
+		r = notify_ready(&s->notify, s->loop, e);
 	}
+	if (r == 0)
+		r = loop_run(s->loop, e);
 	api_done(s);
 	agents_done(s);
 	loop_timer_done(&en.poll);
@@ -240,12 +244,15 @@ static int run(struct kerr *e)
 		.agents_fd = -1,
 		.listen_fd = -1,
 		.listener = LOOP_FD_INIT,
-		.listener_pause = LOOP_TIMER_INIT };
+		.listener_pause = LOOP_TIMER_INIT,
+		.notify = NOTIFY_INIT };
 	int r;
 
 	LIST_INIT(&s.clients);
 	LIST_INIT(&s.agents);
 	r = minisign_init(e);
+	if (r == 0)
+		r = notify_init(&s.notify, e);
 	if (r == 0)
 		r = api_paths_get(&s.paths, e);
 	if (r == 0)
@@ -258,12 +265,27 @@ static int run(struct kerr *e)
 		r = open_state(&s, e);
 	if (r == 0)
 		r = serve(&s, e);
+	notify_done(&s.notify);
 	db_close(s.db);
 	loop_free(s.loop);
 	close_fd(&s.images_fd);
 	close_fd(&s.keys_fd);
 	close_fd(&s.agents_fd);
 	return r;
+}
+
+/* Whoever started us with one of these closed would find a database in its place. */
+static int fill_stdio(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR); /* without O_CLOEXEC, as the others are */
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		return -errno;
+	(void)close(fd);
+	return 0;
 }
 
 int main(int argc, char **argv)
@@ -278,6 +300,8 @@ int main(int argc, char **argv)
 	uint64_t n;
 	int c;
 
+	if (fill_stdio() < 0)
+		return 1;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'r':

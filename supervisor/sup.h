@@ -8,6 +8,7 @@
 #include <wire/api_proto.h>
 
 #include "db.h"
+#include "notify.h"
 
 struct agent;
 struct client;
@@ -34,6 +35,7 @@ struct sup {
 	LIST_HEAD(client_list, client) clients;
 	LIST_HEAD(agent_list, agent) agents;
 	bool ending;
+	struct notify notify; /* the service manager's, if one asked */
 };
 
 #define SUP_MAX_CLIENTS 256u
