@@ -99,6 +99,63 @@ int guest_writer_end(struct guest_writer *w)
 	return (int)w->len;
 }
 
+int guest_make_u32(uint8_t *buf, enum guest_frame_type type, enum guest_field f, uint32_t v)
+{
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, GUEST_SMALL_FRAME, type);
+	guest_put_u32(&w, f, v);
+	return guest_writer_end(&w);
+}
+
+int guest_make_u64(uint8_t *buf, enum guest_frame_type type, enum guest_field f, uint64_t v)
+{
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, GUEST_SMALL_FRAME, type);
+	guest_put_u64(&w, f, v);
+	return guest_writer_end(&w);
+}
+
+int guest_make_signal(uint8_t *buf, uint32_t signo)
+{
+	return guest_make_u32(buf, GUEST_SIGNAL, GUEST_F_SIGNAL, signo);
+}
+
+int guest_make_winsize(uint8_t *buf, uint32_t rows, uint32_t cols)
+{
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, GUEST_SMALL_FRAME, GUEST_WINSIZE);
+	guest_put_u32(&w, GUEST_F_ROWS, rows);
+	guest_put_u32(&w, GUEST_F_COLS, cols);
+	return guest_writer_end(&w);
+}
+
+int guest_make_attach(uint8_t *buf, uint32_t rows, uint32_t cols)
+{
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, GUEST_SMALL_FRAME, GUEST_ATTACH);
+	if (rows && cols) {
+		guest_put_u32(&w, GUEST_F_ROWS, rows);
+		guest_put_u32(&w, GUEST_F_COLS, cols);
+	}
+	return guest_writer_end(&w);
+}
+
+int guest_make_copy(
+	uint8_t *buf, size_t cap, enum guest_frame_type type, const char *path, bool owners)
+{
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, cap, type);
+	guest_put_text(&w, GUEST_F_PATH, path);
+	if (owners)
+		guest_put_u32(&w, GUEST_F_OWNERS, 1);
+	return guest_writer_end(&w);
+}
+
 int guest_hdr_decode(const uint8_t raw[static 8], struct guest_frame_hdr *ret)
 {
 	struct guest_frame_hdr h = {
@@ -107,7 +164,7 @@ int guest_hdr_decode(const uint8_t raw[static 8], struct guest_frame_hdr *ret)
 		.len = (uint32_t)get_le(raw + 4, 4),
 	};
 
-	if (h.type < GUEST_HELLO || h.type > GUEST_SIGNAL || h.reserved != 0 ||
+	if (h.type < GUEST_HELLO || h.type > GUEST_FRAME_LAST || h.reserved != 0 ||
 		h.len > GUEST_FRAME_MAX)
 		return -EPROTO;
 	*ret = h;

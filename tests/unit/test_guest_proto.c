@@ -104,9 +104,9 @@ START_TEST(headers_out_of_the_rules_are_refused)
 		int want;
 	} cases[] = {
 		{ { GUEST_HELLO, 0, 0, 0, 0, 0, 0, 0 }, 0 },
-		{ { GUEST_SIGNAL, 0, 0, 0, 0, 0, 1, 0 }, 0 }, /* 65536 */
-		{ { 0, 0, 0, 0, 0, 0, 0, 0 }, -EPROTO },      /* no type */
-		{ { GUEST_SIGNAL + 1, 0, 0, 0, 0, 0, 0, 0 }, -EPROTO },
+		{ { GUEST_FRAME_LAST, 0, 0, 0, 0, 0, 1, 0 }, 0 }, /* 65536 */
+		{ { 0, 0, 0, 0, 0, 0, 0, 0 }, -EPROTO },          /* no type */
+		{ { GUEST_FRAME_LAST + 1, 0, 0, 0, 0, 0, 0, 0 }, -EPROTO },
 		{ { GUEST_HELLO, 1, 0, 0, 0, 0, 0, 0 }, -EPROTO },   /* type 257 */
 		{ { GUEST_HELLO, 0, 1, 0, 0, 0, 0, 0 }, -EPROTO },   /* reserved */
 		{ { GUEST_HELLO, 0, 0, 128, 0, 0, 0, 0 }, -EPROTO }, /* reserved, high */

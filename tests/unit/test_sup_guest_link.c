@@ -247,7 +247,7 @@ START_TEST(byte_by_byte)
 	int len;
 
 	guest_writer_begin(&w, buf, sizeof(buf), GUEST_HELLO);
-	guest_put_u32(&w, GUEST_F_PROTO_VERSION, 1);
+	guest_put_u32(&w, GUEST_F_PROTO_VERSION, GUEST_PROTO_VERSION);
 	len = guest_writer_end(&w);
 	for (int i = 0; i < len; i++) {
 		ck_assert_int_eq(write(control, buf + i, 1), 1);

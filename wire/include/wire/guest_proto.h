@@ -11,34 +11,68 @@
  * Little-endian; a header of 8 bytes and at most GUEST_FRAME_MAX bytes of
  * payload. The host believes nothing in them: they are the guest's word.
  *
- * Control stream: the guest connects to (host CID 2, GUEST_PORT_CONTROL).
- *   guest: HELLO (fields PROTO_VERSION, KERNEL)
- *   host:  CONFIG (fields below)
- *   guest: READY when the agent was started (field PID), or ERROR (TEXT)
+ * Control stream: the guest connects to (host CID 2, GUEST_PORT_CONTROL),
+ * and again, for ever, whenever it is lost: kosvmd may be away for a while.
+ *   guest: HELLO (PROTO_VERSION, KERNEL, PHASE; with PHASE_RUNS PID, with
+ *          PHASE_ENDED CODE or SIGNAL); ERROR (TEXT) behind it when the
+ *          guest could not start the agent
+ *   host:  CONFIG (HOSTNAME, USER, CWD, ARGV, ENV, TIME_NS, HAS_STATE, TTY,
+ *          ROWS, COLS, STDIN) to PHASE_WANTS_CONFIG, else WELCOME (TIME_NS)
+ *   guest: READY when the agent was started (PID), or ERROR (TEXT)
  *   guest: EXITED when the agent ended (CODE or SIGNAL)
+ *   host:  SIGNAL (SIGNAL): sent to the agent's process, if it runs
  *   host:  SHUTDOWN (GRACE_MS): the guest ends the agent, syncs, unmounts,
  *          says BYE and powers off. The log stream ends before BYE. After it
  *          the guest waits up to 0.3 s for the host to close: a power-off
  *          drops what is still on its way
  *   either: PING, answered by PONG with the same payload
- * Log stream: the guest connects to (2, GUEST_PORT_LOG) and sends STDOUT
- *   and STDERR frames of the agent.
+ * Log stream: the guest connects to (2, GUEST_PORT_LOG), and again when it
+ *   is lost, and sends STDOUT and STDERR frames of the agent.
+ *   host:  ACK (BYTES): so many bytes of payload since this stream began
+ *          are on disk. The guest keeps what is not acknowledged and sends
+ *          it again on the next stream: each record at least once
  * kosvm-init dials both from source ports below 1024, which only root in
  * the guest can bind.
- * Exec streams: the host connects to the guest's GUEST_PORT_EXEC.
- *   host:  EXEC (fields ARGV, ENV, USER, CWD), then STDIN frames (empty:
- *          end of input) and SIGNAL (SIGNAL)
- *   guest: STDOUT, STDERR, then EXITED (CODE or SIGNAL) or ERROR (CODE 126
- *          or 127, TEXT) as the last frame; it closes when the host does,
- *          or two seconds later
+ *
+ * Service streams: the host connects to the guest's GUEST_PORT_EXEC. The
+ * first frame says what for; after the last one the guest closes when the
+ * host does, or two seconds later. Every refusal is ERROR (CODE, TEXT).
+ * Program:
+ *   host:  EXEC (ARGV, ENV, USER, CWD, TTY, ROWS, COLS), then STDIN frames
+ *          (empty: end of input), SIGNAL (SIGNAL) to its process group,
+ *          with TTY also WINSIZE (ROWS, COLS)
+ *   guest: STDOUT, STDERR (never with TTY), then EXITED (CODE or SIGNAL) or
+ *          ERROR (CODE 126 or 127, TEXT) as the last frame
+ *   The host closing early is a hang-up: SIGHUP, later SIGKILL.
+ * The agent's own input and output:
+ *   host:  ATTACH (optional ROWS, COLS), then STDIN (if CONFIG had TTY or
+ *          STDIN; empty: end of input, with TTY its end-of-file key),
+ *          WINSIZE, SIGNAL (to the agent's process)
+ *   guest: STDOUT, STDERR from now on, then EXITED (CODE or SIGNAL) at the
+ *          agent's end. Who reads too slowly for GUEST_ATTACH_LAG bytes
+ *          gets ERROR and the end; the agent never waits. Closing detaches
+ * A file or tree out of the guest:
+ *   host:  COPY_OUT (PATH absolute)
+ *   guest: STDOUT frames, a tar stream (pax) whose names begin with the
+ *          last part of PATH; then EXITED (CODE 0) or ERROR (CODE, TEXT)
+ * A file or tree into the guest:
+ *   host:  COPY_IN (PATH absolute; OWNERS 1 to keep the owners in the tar,
+ *          else all belongs to the agent's user), a tar stream in STDIN
+ *          frames, an empty one at its end. PATH is a directory that is
+ *          there, which the names are below; or it is not one and its
+ *          parent is: then the first part of each name, the same in all,
+ *          becomes the last part of PATH. A PATH that ends in / must be a
+ *          directory.
+ *   guest: EXITED (CODE 0) when all is there, or ERROR (CODE, TEXT)
  */
-#define GUEST_PROTO_VERSION 1
+#define GUEST_PROTO_VERSION 2
 #define GUEST_SRC_PORT_END  1024u /* the guest dials from a port below: root's alone (vsock(7)) */
 #define GUEST_PORT_CONTROL  1024u
 #define GUEST_PORT_LOG      1025u
 #define GUEST_PORT_EXEC     1026u
 #define GUEST_FRAME_MAX     65536u
 #define GUEST_CID_HOST      2u
+#define GUEST_ATTACH_LAG    1048576u
 
 enum guest_frame_type {
 	GUEST_HELLO = 1,
@@ -55,6 +89,20 @@ enum guest_frame_type {
 	GUEST_STDOUT,
 	GUEST_STDERR,
 	GUEST_SIGNAL,
+	GUEST_WELCOME,
+	GUEST_ACK,
+	GUEST_WINSIZE,
+	GUEST_ATTACH,
+	GUEST_COPY_OUT,
+	GUEST_COPY_IN,
+	GUEST_FRAME_LAST = GUEST_COPY_IN,
+};
+
+/* Where the guest is, in HELLO. */
+enum guest_phase {
+	GUEST_PHASE_WANTS_CONFIG = 0, /* also when there is no such field */
+	GUEST_PHASE_RUNS,             /* the agent was started */
+	GUEST_PHASE_ENDED,            /* and has ended; the guest waits for SHUTDOWN */
 };
 
 struct guest_frame_hdr {
@@ -63,6 +111,7 @@ struct guest_frame_hdr {
 	uint32_t len;
 };
 #define GUEST_FRAME_HDR_LEN 8u
+#define GUEST_WINSIZE_MAX   4096u /* rows, columns */
 
 /* Fields inside a payload: tag u16, zero u16, length u32, bytes (no padding). */
 enum guest_field {
@@ -80,6 +129,14 @@ enum guest_field {
 	GUEST_F_SIGNAL,            /* u32: signal number */
 	GUEST_F_GRACE_MS,          /* u32 */
 	GUEST_F_TEXT,              /* text for a person */
+	GUEST_F_PHASE,             /* u32: enum guest_phase */
+	GUEST_F_TTY,               /* u32: 1 for a terminal */
+	GUEST_F_ROWS,              /* u32: of the terminal, at most GUEST_WINSIZE_MAX */
+	GUEST_F_COLS,              /* u32 */
+	GUEST_F_STDIN,             /* u32: 1 when ATTACH may feed the agent's input */
+	GUEST_F_BYTES,             /* u64 */
+	GUEST_F_PATH,              /* text: absolute path */
+	GUEST_F_OWNERS,            /* u32: 1 to keep owners */
 };
 
 /* ---- writing: a bounded buffer; an overflow is remembered and reported once at the end ---- */
@@ -98,6 +155,21 @@ void guest_put_u64(struct guest_writer *w, enum guest_field f, uint64_t v);
 void guest_put_raw(struct guest_writer *w, const void *data, size_t len); /* for stream frames */
 /* Fills in the length: total bytes to send, or -EMSGSIZE. */
 int guest_writer_end(struct guest_writer *w);
+
+/*
+ * Small frames, each by one call into a buffer of GUEST_SMALL_FRAME bytes:
+ * the total to send, or -EMSGSIZE.
+ */
+#define GUEST_SMALL_FRAME 64u
+int guest_make_u32(uint8_t *buf, enum guest_frame_type type, enum guest_field f, uint32_t v);
+int guest_make_u64(uint8_t *buf, enum guest_frame_type type, enum guest_field f, uint64_t v);
+int guest_make_signal(uint8_t *buf, uint32_t signo);
+int guest_make_winsize(uint8_t *buf, uint32_t rows, uint32_t cols);
+/* rows or cols 0: not said. */
+int guest_make_attach(uint8_t *buf, uint32_t rows, uint32_t cols);
+/* COPY_OUT or COPY_IN; cap: the length of path and GUEST_SMALL_FRAME at least. */
+int guest_make_copy(
+	uint8_t *buf, size_t cap, enum guest_frame_type type, const char *path, bool owners);
 
 /* ---- reading ---- */
 
