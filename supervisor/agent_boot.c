@@ -160,6 +160,8 @@ static void make_board(const struct agent *a, json_t *ok, struct board *b)
 		.kernel_size = size_of(ok, "kernel"),
 		.initrd_fd = 2 + PREP_INITRAMFS,
 		.initrd_size = size_of(ok, "initramfs"),
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", BOARD_CMDLINE_DEFAULT);
 	(void)add_disk(

@@ -31,6 +31,13 @@ struct board_slot *board_add_slot(struct board *b, enum board_device device)
 	return s;
 }
 
+bool board_has_boot_id(const struct board *b)
+{
+	static const uint8_t none[BOARD_BOOT_ID_LEN];
+
+	return memcmp(b->boot_id, none, sizeof(none)) != 0;
+}
+
 /* The sequential-write calls of libfdt; the first error stays and stops the rest. */
 struct writer {
 	void *fdt;
@@ -85,6 +92,17 @@ static void put_chosen(struct writer *w, const struct board *b)
 	end(w);
 }
 
+static void put_kosvm(struct writer *w, const struct board *b)
+{
+	begin(w, "kosvm");
+	put_fd(w, "kosvm,kvm-fd", b->kvm_fd);
+	if (board_has_boot_id(b) && w->err == 0)
+		w->err = fdt_property(w->fdt, "kosvm,boot-id", b->boot_id, sizeof(b->boot_id));
+	put_fd(w, "kosvm,listen-fd", b->listen_fd);
+	put_fd(w, "kosvm,end-fd", b->end_fd);
+	end(w);
+}
+
 static void put_cpus(struct writer *w, uint32_t vcpus)
 {
 	char name[24];
@@ -135,9 +153,7 @@ int board_encode(const struct board *b, void *buf, size_t len, struct kerr *e)
 	begin(&w, "");
 	put_string(&w, "compatible", BOARD_COMPATIBLE);
 	put_chosen(&w, b);
-	begin(&w, "kosvm");
-	put_fd(&w, "kosvm,kvm-fd", b->kvm_fd);
-	end(&w);
+	put_kosvm(&w, b);
 	begin(&w, "memory");
 	put_u64(&w, "reg", b->memory);
 	end(&w);

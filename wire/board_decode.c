@@ -51,13 +51,42 @@ static int read_chosen(struct board_reader *r, int node, struct board *b)
 
 static int read_kosvm(struct board_reader *r, int node, struct board *b)
 {
-	uint32_t fd = 0;
-	struct board_prop p = {
-		.name = "kosvm,kvm-fd", .type = PROP_U32, .value = &fd, .max = UINT32_MAX
+	uint32_t kvm = 0;
+	uint32_t listener = 0;
+	uint32_t end = 0;
+	struct board_prop props[] = {
+		{ .name = "kosvm,kvm-fd", .type = PROP_U32, .value = &kvm, .max = UINT32_MAX },
+		{ .name = "kosvm,boot-id",
+			.type = PROP_BYTES,
+			.value = b->boot_id,
+			.cap = sizeof(b->boot_id),
+			.optional = true },
+		{ .name = "kosvm,listen-fd",
+			.type = PROP_U32,
+			.value = &listener,
+			.optional = true,
+			.max = UINT32_MAX },
+		{ .name = "kosvm,end-fd",
+			.type = PROP_U32,
+			.value = &end,
+			.optional = true,
+			.max = UINT32_MAX },
 	};
-	int err = board_leaf_read(r, node, &p, 1);
+	int err = board_leaf_read(r, node, props, 4);
 
-	return err < 0 ? err : board_fd_read(r, node, &p, &b->kvm_fd);
+	if (err < 0)
+		return err;
+	if (props[1].seen && !board_has_boot_id(b))
+		return board_prop_bad(r, node, "kosvm,boot-id", "all zero: not a random one");
+	if (props[2].seen && !props[1].seen)
+		return board_prop_bad(
+			r, node, "kosvm,listen-fd", "expected beside kosvm,boot-id only");
+	err = board_fd_read(r, node, &props[0], &b->kvm_fd);
+	if (err == 0)
+		err = board_fd_read(r, node, &props[2], &b->listen_fd);
+	if (err == 0)
+		err = board_fd_read(r, node, &props[3], &b->end_fd);
+	return err;
 }
 
 static int read_memory(struct board_reader *r, int node, struct board *b)
@@ -312,6 +341,8 @@ int board_decode(const void *fdt, size_t len, unsigned nfds, struct board *ret, 
 {
 	struct board_reader r = { .fdt = fdt, .nfds = nfds > 64 ? 64 : nfds, .e = e };
 	struct board b = { .kvm_fd = BOARD_NO_FD,
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD,
 		.kernel_fd = BOARD_NO_FD,
 		.initrd_fd = BOARD_NO_FD,
 		.serial_fd = BOARD_NO_FD };

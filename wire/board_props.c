@@ -52,9 +52,12 @@ static int read_value(const struct board_reader *r, int node, const struct board
 
 	if (p->type == PROP_STRING)
 		return read_string(r, node, p, data, len);
-	if (len != sizes[p->type])
+	if (len != (p->type == PROP_BYTES ? p->cap : sizes[p->type]))
 		return board_prop_bad(r, node, p->name, "wrong length");
 	switch (p->type) {
+	case PROP_BYTES:
+		memcpy(p->value, data, len);
+		return 0;
 	case PROP_FLAG:
 		*(bool *)p->value = true;
 		return 0;

@@ -13,14 +13,14 @@
  * tree was checked as a whole (fdt_check_full) before, so that no walk
  * leaves its buffer.
  */
-enum board_prop_type { PROP_U32, PROP_U64, PROP_STRING, PROP_FLAG, PROP_REG };
+enum board_prop_type { PROP_U32, PROP_U64, PROP_STRING, PROP_FLAG, PROP_REG, PROP_BYTES };
 
 struct board_prop {
 	const char *name;
 	enum board_prop_type type;
 	bool optional;
-	void *value;  /* uint32_t, uint64_t, char[cap], bool, uint64_t[2] */
-	size_t cap;   /* PROP_STRING: bytes with the NUL */
+	void *value;  /* uint32_t, uint64_t, char[cap], bool, uint64_t[2], uint8_t[cap] */
+	size_t cap;   /* PROP_STRING: bytes with the NUL, at most; PROP_BYTES: exactly */
 	uint64_t min; /* PROP_U32, PROP_U64 */
 	uint64_t max;
 	bool seen;

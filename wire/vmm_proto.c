@@ -16,6 +16,8 @@ struct shape {
 	size_t max_fds;
 };
 
+#define FLAGS ((uint32_t)(VMM_F_RUNNING | VMM_F_PAUSED))
+
 #define EXACTLY(type) .known = true, .min_len = sizeof(type), .max_len = sizeof(type)
 
 static const struct shape shapes[] = {
@@ -27,10 +29,16 @@ static const struct shape shapes[] = {
 	[VMM_MSG_ACCEPT] = { EXACTLY(struct vmm_msg_id), .min_fds = 1, .max_fds = 1 },
 	[VMM_MSG_REFUSE] = { EXACTLY(struct vmm_msg_id) },
 	[VMM_MSG_QUIT] = { .known = true },
+	[VMM_MSG_ATTACH] = { EXACTLY(struct vmm_msg_attach) },
+	[VMM_MSG_PAUSE] = { EXACTLY(struct vmm_msg_id) },
+	[VMM_MSG_RESUME] = { EXACTLY(struct vmm_msg_id) },
+	[VMM_MSG_STATS] = { EXACTLY(struct vmm_msg_id) },
 	[VMM_MSG_RUNNING] = { .known = true },
 	[VMM_MSG_GUEST_CONNECT] = { EXACTLY(struct vmm_msg_guest_connect) },
 	[VMM_MSG_CONNECTED] = { EXACTLY(struct vmm_msg_connected) },
 	[VMM_MSG_ENDED] = { EXACTLY(struct vmm_msg_ended) },
+	[VMM_MSG_ATTACHED] = { EXACTLY(struct vmm_msg_attached) },
+	[VMM_MSG_REPLY] = { EXACTLY(struct vmm_reply) },
 };
 
 struct datagram {
@@ -66,6 +74,12 @@ int vmm_proto_send(int sock, enum vmm_msg_type type, const void *payload, size_t
 	return fdpass_send(sock, &d, sizeof(d.hdr) + len, fds, nfds);
 }
 
+bool vmm_msg_ended_valid(const struct vmm_msg_ended *m)
+{
+	return m->reason >= VMM_END_POWEROFF && m->reason <= VMM_END_ERROR &&
+		memchr(m->text, '\0', sizeof(m->text));
+}
+
 static bool well_formed(const struct datagram *d, size_t n, size_t nfds)
 {
 	if (n < sizeof(d->hdr) || d->hdr.version != VMM_PROTO_VERSION)
@@ -78,9 +92,11 @@ static bool well_formed(const struct datagram *d, size_t n, size_t nfds)
 	case VMM_MSG_CONNECTED:
 		return d->u.connected.reserved == 0 && d->u.connected.result <= 0;
 	case VMM_MSG_ENDED:
-		return d->u.ended.reason >= VMM_END_POWEROFF &&
-			d->u.ended.reason <= VMM_END_ERROR &&
-			memchr(d->u.ended.text, '\0', sizeof(d->u.ended.text));
+		return vmm_msg_ended_valid(&d->u.ended);
+	case VMM_MSG_ATTACHED:
+		return d->u.attached.reserved == 0 && !(d->u.attached.flags & ~FLAGS);
+	case VMM_MSG_REPLY:
+		return d->u.reply.result <= 0 && !(d->u.reply.flags & ~FLAGS);
 	default:
 		return true;
 	}

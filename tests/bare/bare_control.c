@@ -143,7 +143,7 @@ static void refuse_first(const struct raw *raw, size_t len)
 START_TEST(malformed_first_messages)
 {
 	struct raw short_hdr = { 0 };
-	struct raw version = { .hdr = { 2, VMM_MSG_QUIT, 0 } };
+	struct raw version = { .hdr = { VMM_PROTO_VERSION - 1, VMM_MSG_QUIT, 0 } };
 	struct raw type = { .hdr = { VMM_PROTO_VERSION, 999, 0 } };
 	struct raw length = { .hdr = { VMM_PROTO_VERSION, VMM_MSG_QUIT, 7 } };
 	struct raw quit = { .hdr = { VMM_PROTO_VERSION, VMM_MSG_QUIT, 0 } };

@@ -65,6 +65,8 @@ static void init(struct vmm_run *v, const char *kvm, const char *cmdline)
 		.memory = 16 << 20,
 		.vcpus = 1,
 		.initrd_fd = BOARD_NO_FD,
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD,
 		.serial_limit = 1 << 20,
 	};
 	(void)snprintf(v->board.cmdline, sizeof(v->board.cmdline), "%s", cmdline);

@@ -25,6 +25,10 @@ static void check_accepted(const struct board *b, unsigned nfds)
 
 	if (len < 0 || board_decode(tree, (size_t)len, nfds, &again, &e) < 0)
 		abort();
+	if (memcmp(again.boot_id, b->boot_id, sizeof(b->boot_id)) != 0 ||
+		again.listen_fd != b->listen_fd || again.end_fd != b->end_fd ||
+		(b->listen_fd != BOARD_NO_FD && !board_has_boot_id(b)))
+		abort();
 	if (again.memory != b->memory || again.vcpus != b->vcpus ||
 		again.slot_count != b->slot_count || strcmp(again.cmdline, b->cmdline) != 0)
 		abort();
@@ -64,6 +68,9 @@ static size_t write_sample(uint8_t *data, size_t max_size, unsigned seed)
 		.initrd_fd = seed & 4 ? 2 : BOARD_NO_FD,
 		.initrd_size = 1000,
 		.serial_fd = seed & 8 ? 3 : BOARD_NO_FD,
+		.boot_id = { seed & 16 },
+		.listen_fd = seed & 16 ? 14 : BOARD_NO_FD,
+		.end_fd = seed & 32 ? 15 : BOARD_NO_FD,
 	};
 	int len;
 

@@ -181,6 +181,8 @@ static int send_boot(struct options *o, int sock, int console_fd, struct kerr *e
 	b->kvm_fd = add_file(fds, &n, "/dev/kvm", O_RDWR, NULL);
 	b->kernel_fd = add_file(fds, &n, o->kernel, O_RDONLY, &b->kernel_size);
 	b->initrd_fd = BOARD_NO_FD;
+	b->listen_fd = BOARD_NO_FD;
+	b->end_fd = BOARD_NO_FD;
 	if (o->initrd)
 		b->initrd_fd = add_file(fds, &n, o->initrd, O_RDONLY, &b->initrd_size);
 	b->serial_fd = (int)n;

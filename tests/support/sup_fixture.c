@@ -94,6 +94,8 @@ void fx_board(struct board *b, const char *cmdline)
 		.kernel_size = 1,
 		.initrd_fd = 3,
 		.initrd_size = 1,
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", cmdline);
 }

@@ -23,6 +23,9 @@ static void setup(void)
 		.vcpus = 2,
 		.cmdline = "console=ttyS0 pci=off",
 		.kvm_fd = 0,
+		.boot_id = { 0xb0, [15] = 0x0d },
+		.listen_fd = 6,
+		.end_fd = 7,
 		.kernel_fd = 1,
 		.kernel_size = 12345678,
 		.initrd_fd = 2,
@@ -66,7 +69,7 @@ static void refuse(const char *words)
 	int len = encode();
 
 	memset(&out, 0xee, sizeof(out));
-	ck_assert_int_eq(board_decode(fdt, (size_t)len, 6, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, (size_t)len, 8, &out, &e), -EINVAL);
 	ck_assert_msg(strstr(e.msg, words) != NULL, "wanted \"%s\", got: %s", words, e.msg);
 	for (size_t i = 0; i < sizeof(out); i++)
 		ck_assert_uint_eq(((uint8_t *)&out)[i], 0xee);
@@ -77,7 +80,7 @@ static void refuse(const char *words)
 static void refuse_tree(const char *words)
 {
 	ck_assert_int_eq(fdt_pack(fdt), 0);
-	ck_assert_int_eq(board_decode(fdt, fdt_totalsize(fdt), 6, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, fdt_totalsize(fdt), 8, &out, &e), -EINVAL);
 	ck_assert_msg(strstr(e.msg, words) != NULL, "wanted \"%s\", got: %s", words, e.msg);
 }
 
@@ -90,11 +93,14 @@ static void open_tree(void)
 
 START_TEST(round_trip)
 {
-	accept_board(6);
+	accept_board(8);
 	ck_assert_uint_eq(out.memory, board.memory);
 	ck_assert_uint_eq(out.vcpus, 2);
 	ck_assert_str_eq(out.cmdline, board.cmdline);
 	ck_assert_int_eq(out.kvm_fd, 0);
+	ck_assert_mem_eq(out.boot_id, board.boot_id, sizeof(out.boot_id));
+	ck_assert_int_eq(out.listen_fd, 6);
+	ck_assert_int_eq(out.end_fd, 7);
 	ck_assert_int_eq(out.kernel_fd, 1);
 	ck_assert_uint_eq(out.kernel_size, 12345678);
 	ck_assert_int_eq(out.initrd_fd, 2);
@@ -128,8 +134,13 @@ START_TEST(smallest_and_largest)
 		.kernel_size = 1,
 		.initrd_fd = BOARD_NO_FD,
 		.serial_fd = BOARD_NO_FD,
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD,
 	};
 	accept_board(2);
+	ck_assert(!board_has_boot_id(&out));
+	ck_assert_int_eq(out.listen_fd, BOARD_NO_FD);
+	ck_assert_int_eq(out.end_fd, BOARD_NO_FD);
 	ck_assert_int_eq(out.initrd_fd, BOARD_NO_FD);
 	ck_assert_int_eq(out.serial_fd, BOARD_NO_FD);
 	ck_assert_uint_eq(out.slot_count, 0);
@@ -192,10 +203,10 @@ END_TEST
 
 START_TEST(descriptors)
 {
-	board.kernel_fd = 6;
-	refuse("only 6 descriptors");
+	board.kernel_fd = 8;
+	refuse("only 8 descriptors");
 	board.slots[1].fd = -2;
-	refuse("only 6 descriptors");
+	refuse("only 8 descriptors");
 	board.slots[1].fd = 4;
 	refuse("has an owner already");
 	board.initrd_fd = board.kvm_fd;
@@ -206,6 +217,31 @@ START_TEST(descriptors)
 	refuse("kosvm,kvm-fd: missing");
 	board.kernel_fd = BOARD_NO_FD;
 	refuse("kosvm,kernel-fd: missing");
+}
+END_TEST
+
+/* What makes a VMM outlive its kosvmd. */
+START_TEST(detachable)
+{
+	static const uint8_t zero[BOARD_BOOT_ID_LEN];
+	int node;
+
+	board.listen_fd = 8;
+	refuse("kosvm,listen-fd = 8");
+	board.end_fd = board.listen_fd;
+	refuse("has an owner already");
+	memset(board.boot_id, 0, sizeof(board.boot_id));
+	refuse("beside kosvm,boot-id only");
+	memset(board.boot_id, 0, sizeof(board.boot_id));
+	board.listen_fd = BOARD_NO_FD;
+	accept_board(8); /* the last word may go to a file all the same */
+	open_tree();
+	node = fdt_path_offset(fdt, "/kosvm");
+	ck_assert_int_eq(fdt_setprop(fdt, node, "kosvm,boot-id", zero, sizeof(zero)), 0);
+	refuse_tree("all zero");
+	open_tree();
+	ck_assert_int_eq(fdt_setprop(fdt, node, "kosvm,boot-id", "x", 1), 0);
+	refuse_tree("wrong length");
 }
 END_TEST
 
@@ -307,22 +343,22 @@ START_TEST(cut_and_flipped)
 	uint8_t *exact;
 
 	ck_assert_int_lt(len, (int)sizeof(copy));
-	ck_assert_int_eq(board_decode(fdt, 0, 6, &out, &e), -EINVAL);
-	ck_assert_int_eq(board_decode(fdt + 4, 64, 6, &out, &e), -EINVAL);
-	ck_assert_int_eq(board_decode(fdt, BOARD_FDT_MAX + 1, 6, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, 0, 8, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt + 4, 64, 8, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, BOARD_FDT_MAX + 1, 8, &out, &e), -EINVAL);
 	/* On the heap and of exactly that size, so that the sanitizer sees a byte too far. */
 	for (int cut = 1; cut < len; cut++) {
 		exact = malloc((size_t)cut);
 		ck_assert_ptr_nonnull(exact);
 		memcpy(exact, fdt, (size_t)cut);
-		ck_assert_int_eq(board_decode(exact, (size_t)cut, 6, &out, &e), -EINVAL);
+		ck_assert_int_eq(board_decode(exact, (size_t)cut, 8, &out, &e), -EINVAL);
 		free(exact);
 	}
 	for (int at = 0; at < len; at++) {
 		for (int bit = 0; bit < 8; bit++) {
 			memcpy(copy, fdt, (size_t)len);
 			copy[at] ^= (uint8_t)(1 << bit);
-			(void)board_decode(copy, (size_t)len, 6, &out, &e);
+			(void)board_decode(copy, (size_t)len, 8, &out, &e);
 		}
 	}
 }
@@ -335,10 +371,10 @@ START_TEST(old_version)
 
 	fdt_set_version(fdt, 15);
 	fdt_set_last_comp_version(fdt, 15);
-	ck_assert_int_eq(board_decode(fdt, (size_t)len, 6, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, (size_t)len, 8, &out, &e), -EINVAL);
 	(void)encode();
 	fdt_set_version(fdt, 18);
-	ck_assert_int_eq(board_decode(fdt, (size_t)len, 6, &out, &e), -EINVAL);
+	ck_assert_int_eq(board_decode(fdt, (size_t)len, 8, &out, &e), -EINVAL);
 }
 END_TEST
 
@@ -361,6 +397,7 @@ int main(void)
 	tcase_add_test(tc, smallest_and_largest);
 	tcase_add_test(tc, values_out_of_range);
 	tcase_add_test(tc, descriptors);
+	tcase_add_test(tc, detachable);
 	tcase_add_test(tc, slots);
 	tcase_add_test(tc, unknown_and_missing);
 	tcase_add_test(tc, wrong_shapes);

@@ -24,7 +24,9 @@ static struct board board_of(uint64_t memory)
 	struct board b = { .memory = memory,
 		.vcpus = 1,
 		.cmdline = "console=ttyS0 quiet",
-		.initrd_fd = BOARD_NO_FD };
+		.initrd_fd = BOARD_NO_FD,
+		.listen_fd = BOARD_NO_FD,
+		.end_fd = BOARD_NO_FD };
 
 	return b;
 }

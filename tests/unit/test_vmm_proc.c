@@ -59,7 +59,12 @@ static void on_gone(void *user, enum vmm_end reason, const char *t)
 	p = NULL;
 }
 
-static const struct vmm_proc_ops ops = { on_running, on_guest_connect, on_connected, on_gone };
+static const struct vmm_proc_ops ops = {
+	.running = on_running,
+	.guest_connect = on_guest_connect,
+	.connected = on_connected,
+	.gone = on_gone,
+};
 
 static int start_program(const char *program, const char *orders)
 {

@@ -128,7 +128,7 @@ START_TEST(send_checks_shapes)
 	int fd = STDERR_FILENO;
 
 	ck_assert_int_eq(vmm_proto_send(ends[0], 0, NULL, 0, NULL, 0), -EINVAL);
-	ck_assert_int_eq(vmm_proto_send(ends[0], 6, NULL, 0, NULL, 0), -EINVAL);
+	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_STATS + 1, NULL, 0, NULL, 0), -EINVAL);
 	ck_assert_int_eq(vmm_proto_send(ends[0], 1000, NULL, 0, NULL, 0), -EINVAL);
 	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_QUIT, &id, 1, NULL, 0), -EINVAL);
 	ck_assert_int_eq(
@@ -143,6 +143,10 @@ struct raw {
 		struct vmm_msg_connect connect;
 		struct vmm_msg_connected connected;
 		struct vmm_msg_ended ended;
+		struct vmm_msg_attach attach;
+		struct vmm_msg_attached attached;
+		struct vmm_msg_id id;
+		struct vmm_reply reply;
 	} u;
 };
 
@@ -177,7 +181,7 @@ START_TEST(malformed_headers)
 	refuse(&raw, 0, 0);
 	raw.hdr = (struct vmm_msg_hdr){ VMM_PROTO_VERSION, 0, 0 };
 	refuse(&raw, 0, 0);
-	raw.hdr.type = VMM_MSG_ENDED + 1;
+	raw.hdr.type = VMM_MSG_REPLY + 1;
 	refuse(&raw, 0, 0);
 	raw.hdr.type = UINT16_MAX;
 	refuse(&raw, 0, 16);
@@ -208,6 +212,50 @@ START_TEST(malformed_payloads)
 	raw.u.ended.text[sizeof(raw.u.ended.text) - 1] = '\0';
 	send_raw(&raw, sizeof(raw.hdr) + sizeof(raw.u.ended), 0);
 	ck_assert_int_eq(vmm_proto_recv(ends[1], &(struct vmm_msg){ 0 }), 1);
+}
+END_TEST
+
+/* Every message of version 2: its exact length, no descriptors, nothing undefined set. */
+START_TEST(malformed_requests)
+{
+	static const struct {
+		enum vmm_msg_type type;
+		uint32_t len;
+	} shapes[] = {
+		{ VMM_MSG_ATTACH, sizeof(struct vmm_msg_attach) },
+		{ VMM_MSG_ATTACHED, sizeof(struct vmm_msg_attached) },
+		{ VMM_MSG_PAUSE, sizeof(struct vmm_msg_id) },
+		{ VMM_MSG_RESUME, sizeof(struct vmm_msg_id) },
+		{ VMM_MSG_STATS, sizeof(struct vmm_msg_id) },
+		{ VMM_MSG_REPLY, sizeof(struct vmm_reply) },
+	};
+	struct raw raw;
+
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		raw = (struct raw){ .hdr = { VMM_PROTO_VERSION, (uint16_t)shapes[i].type, 0 } };
+		raw.hdr.len = shapes[i].len - 1;
+		refuse(&raw, raw.hdr.len, 0);
+		raw.hdr.len = shapes[i].len + 1;
+		refuse(&raw, raw.hdr.len, 0);
+		raw.hdr.len = shapes[i].len;
+		refuse(&raw, raw.hdr.len, 1);
+		raw.hdr.version = 1;
+		refuse(&raw, raw.hdr.len, 0);
+		raw.hdr.version = VMM_PROTO_VERSION;
+		send_raw(&raw, sizeof(raw.hdr) + raw.hdr.len, 0);
+		ck_assert_int_eq(vmm_proto_recv(ends[1], &(struct vmm_msg){ 0 }), 1);
+	}
+	raw = (struct raw){ .hdr = {
+				    VMM_PROTO_VERSION, VMM_MSG_ATTACHED, sizeof(raw.u.attached) } };
+	raw.u.attached.flags = 4;
+	refuse(&raw, sizeof(raw.u.attached), 0);
+	raw.u.attached = (struct vmm_msg_attached){ .reserved = 1 };
+	refuse(&raw, sizeof(raw.u.attached), 0);
+	raw = (struct raw){ .hdr = { VMM_PROTO_VERSION, VMM_MSG_REPLY, sizeof(raw.u.reply) } };
+	raw.u.reply.flags = 1U << 31;
+	refuse(&raw, sizeof(raw.u.reply), 0);
+	raw.u.reply = (struct vmm_reply){ .result = 1 };
+	refuse(&raw, sizeof(raw.u.reply), 0);
 }
 END_TEST
 
@@ -260,6 +308,7 @@ int main(void)
 	tcase_add_test(tc, send_checks_shapes);
 	tcase_add_test(tc, malformed_headers);
 	tcase_add_test(tc, malformed_payloads);
+	tcase_add_test(tc, malformed_requests);
 	tcase_add_test(tc, oversized_datagram);
 	tcase_add_test(tc, full_socket);
 	suite_add_tcase(s, tc);

@@ -16,7 +16,10 @@
  *   /                compatible = "kosvm,board-1"
  *   /chosen          bootargs; kosvm,kernel-fd, kosvm,kernel-size,
  *                    kosvm,initrd-fd, kosvm,initrd-size (u64)
- *   /kosvm           kosvm,kvm-fd
+ *   /kosvm           kosvm,kvm-fd; optional, for a VMM that outlives its kosvmd
+ *                    (wire/vmm_proto.h): kosvm,boot-id (16 bytes, not all zero),
+ *                    kosvm,listen-fd (a listening unix SOCK_SEQPACKET socket, with a
+ *                    boot id only), kosvm,end-fd (a file open for writing)
  *   /memory          reg = total bytes (u64); the VMM leaves the 3-4 GiB hole
  *   /cpus/cpu@N      reg = N
  *   /serial          kosvm,fd, kosvm,limit (u64)
@@ -37,6 +40,7 @@
 #define BOARD_LOWMEM_END     (3ULL << 30) /* RAM below 4 GiB ends here */
 #define BOARD_HIGHMEM_BASE   (4ULL << 30)
 #define BOARD_NO_FD          (-1)
+#define BOARD_BOOT_ID_LEN    16
 
 /*
  * The command line that boots Debian's kernels fast and quietly:
@@ -74,6 +78,13 @@ struct board {
 	uint32_t vcpus;
 	char cmdline[BOARD_CMDLINE_MAX];
 	int kvm_fd; /* all fds: indexes */
+	/*
+	 * Random, for this boot alone, and a secret: whoever reaches the listener
+	 * and knows it is the VMM's master. All zero: none.
+	 */
+	uint8_t boot_id[BOARD_BOOT_ID_LEN];
+	int listen_fd; /* BOARD_NO_FD: the VMM ends with its control socket */
+	int end_fd;    /* BOARD_NO_FD: its last word goes to the control socket only */
 	int kernel_fd;
 	uint64_t kernel_size;
 	int initrd_fd; /* BOARD_NO_FD: none */
@@ -86,6 +97,8 @@ struct board {
 
 /* Appends a slot with the next address and GSI; NULL when all are taken. */
 struct board_slot *board_add_slot(struct board *b, enum board_device device);
+
+bool board_has_boot_id(const struct board *b);
 
 /* Writes the tree (buf aligned to 8): returns its length (<= len) or -errno. */
 int board_encode(const struct board *b, void *buf, size_t len, struct kerr *e);
