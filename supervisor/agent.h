@@ -25,30 +25,46 @@ enum agent_state {
 	AGENT_CREATED = 1,
 	AGENT_STARTING,
 	AGENT_RUNNING,
+	AGENT_SLEEPING,
+	AGENT_ASLEEP,
+	AGENT_WAKING,
 	AGENT_STOPPING,
 	AGENT_STOPPED,
 	AGENT_FAILED,
 	AGENT_PURGING,
+	AGENT_PURGED,
 	AGENT_STATE_COUNT,
 };
 
 enum agent_event {
-	AGENT_EV_START,  /* somebody wants it to run */
-	AGENT_EV_READY,  /* the guest says that the agent was started */
-	AGENT_EV_EXITED, /* the agent ended by itself */
-	AGENT_EV_STOP,   /* somebody wants it to end */
-	AGENT_EV_ENDED,  /* its VM is gone, as it should be */
-	AGENT_EV_BROKEN, /* its VM is gone, or never came, for a bad reason */
-	AGENT_EV_PURGE,  /* somebody wants it gone */
+	AGENT_EV_START,   /* somebody wants it to run */
+	AGENT_EV_RESTART, /* its restart policy wants it to run */
+	AGENT_EV_READY,   /* the guest says that the agent was started */
+	AGENT_EV_EXITED,  /* the agent ended by itself */
+	AGENT_EV_STOP,    /* somebody wants it to end */
+	AGENT_EV_HUNG,    /* its guest did not answer for heartbeat-timeout */
+	AGENT_EV_EXPIRED, /* it ran for max-run-time */
+	AGENT_EV_ENDED,   /* its VM is gone, as it should be */
+	AGENT_EV_BROKEN,  /* its VM is gone, or never came, for a bad reason */
+	AGENT_EV_LOST,    /* its VM was gone when kosvmd came back */
+	AGENT_EV_SLEEP,   /* it shall sleep */
+	AGENT_EV_SLEPT,   /* it does */
+	AGENT_EV_WAKE,    /* it shall wake */
+	AGENT_EV_WOKEN,   /* it did */
+	AGENT_EV_PURGE,   /* somebody wants it gone */
+	AGENT_EV_PURGED,  /* nothing of it is left but its row */
 	AGENT_EVENT_COUNT,
 };
 
 const char *agent_state_name(enum agent_state s);
 const char *agent_event_name(enum agent_event ev);
 int agent_state_parse(const char *s, enum agent_state *ret);
+int agent_event_parse(const char *s, enum agent_event *ret);
+/* A VM of it is there, or about to be. */
+bool agent_state_live(enum agent_state s);
 /* The next state, or 0 when the event is not allowed. */
 enum agent_state agent_state_next(enum agent_state s, enum agent_event ev);
-/* "start, purge": what is allowed, for messages. */
+/* "start, rm": what is allowed, for messages; "nothing". */
 void agent_state_allowed(enum agent_state s, char *buf, size_t len);
 
 /* Somebody who looks on. Embedded in its owner; detached by its owner only. */
@@ -102,18 +118,41 @@ int agents_load(struct sup *s, struct kerr *e);
 /* Frees all; VMs that are there are killed. */
 void agents_done(struct sup *s);
 
-/* By name; NULL and -ENOENT text when there is none. */
-struct agent *agent_find(struct sup *s, const char *name, struct kerr *e);
+/*
+ * ref: a name, an id, or the beginning of an id that only one agent has. A
+ * name wins. NULL with -ENOENT, or -EINVAL when several ids begin so, in e.
+ */
+struct agent *agent_find(struct sup *s, const char *ref, struct kerr *e);
 
-/* Verifies signature and manifest and makes a row and a directory. -EEXIST: name taken. */
+/* What a person chose for this one agent beside its manifest. Recorded with it. */
+struct agent_launch {
+	const char *name; /* NULL: the manifest's */
+	const json_t
+		*env;     /* an object of strings over the manifest's [env]; NULL: none; borrowed */
+	bool tty;         /* the agent runs on a terminal of rows x cols */
+	bool open_stdin;  /* its standard input is open for `attach` */
+	bool remove;      /* removed when it has ended and no restart is due */
+	bool provisional; /* removed when it fails, or kosvmd ends, before it has a VM */
+	unsigned rows, cols; /* 0: not known */
+};
+
+/*
+ * Verifies signature and manifest and makes a row and a directory. launch
+ * may be NULL. -EEXIST: name taken; -EINVAL: a name or variable that may not be.
+ */
 int agent_create(struct sup *s, const char *file, const char *manifest, size_t manifest_len,
-	const char *sig_file, const char *sig, size_t sig_len, struct agent **ret, struct kerr *e);
+	const char *sig_file, const char *sig, size_t sig_len, const struct agent_launch *launch,
+	struct agent **ret, struct kerr *e);
 
 int agent_start(struct agent *a, struct kerr *e);
 /* grace 0: the manifest's. */
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e);
 /* Ends the VM at once; the agent is then stopped. */
 int agent_kill(struct agent *a, struct kerr *e);
+/* Stops it (grace as for agent_stop) if it is there, then starts it again. */
+int agent_restart(struct agent *a, uint64_t grace_ns, struct kerr *e);
+/* A signal to the agent's process in the guest. -ENOTCONN: it does not run. */
+int agent_signal(struct agent *a, int signo, struct kerr *e);
 /* Removes row and directory, and frees a. Refused while a VM is there. */
 int agent_remove(struct agent *a, struct kerr *e);
 
@@ -129,8 +168,34 @@ void agent_connect_cancel(struct agent_connect *c);
 void agent_watch(struct agent *a, struct agent_watcher *w);
 void agent_unwatch(struct agent_watcher *w);
 
-/* For `ps` and `inspect`: a fresh object. */
+/*
+ * For `ps`: a fresh object. id, name, state, reason, paused ("", "idle",
+ * "panic"), cid, pid, generation, restarts, restart_at_ns, exit_code,
+ * exit_signal, created_ns, started_ns, ended_ns, vcpus, memory, version,
+ * signer, rootfs, labels.
+ */
 json_t *agent_describe(const struct agent *a);
+/* The same and all that is known: manifest, launch, lifecycle, boots, moves, health. */
+json_t *agent_inspect(const struct agent *a);
+
+/* Counted since the boot, seen from the host. */
+struct agent_stats {
+	uint64_t time_ns;      /* CLOCK_REALTIME of the reading */
+	uint64_t cpu_ns;       /* of the VMM, vCPUs included */
+	uint64_t vcpu_ns;      /* of the vCPUs alone */
+	uint64_t memory_bytes; /* resident */
+	uint64_t memory_max;   /* what the manifest gives */
+	uint64_t vsock_rx_bytes, vsock_tx_bytes;
+	uint64_t blk_read_bytes, blk_write_bytes;
+};
+/*
+ * Asks the VMM. done once, possibly before this returns: 0 with the figures,
+ * or -errno and NULL (-ENOTCONN: no VM).
+ */
+void agent_stats(struct agent *a,
+	void (*done)(void *user, int result, const struct agent_stats *stats), void *user);
+/* done of this user is not called any more. */
+void agent_stats_cancel(struct agent *a, const void *user);
 
 /* ---- between agent*.c ---- */
 

@@ -79,8 +79,10 @@ static struct agent *agent_new(struct sup *s)
 }
 
 int agent_create(struct sup *s, const char *file, const char *manifest, size_t manifest_len,
-	const char *sig_file, const char *sig, size_t sig_len, struct agent **ret, struct kerr *e)
+	const char *sig_file, const char *sig, size_t sig_len, const struct agent_launch *launch,
+	struct agent **ret, struct kerr *e)
 {
+	const char *name = launch ? launch->name : NULL;
 	struct keyring keys = { 0 };
 	struct agent *a = agent_new(s);
 	struct agent *other;
@@ -96,19 +98,26 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 	keyring_done(&keys);
 	if (r < 0)
 		goto fail;
-	other = agent_find(s, a->manifest.name, NULL);
+	if (!name)
+		name = a->manifest.name;
+	if (!manifest_name_ok(name)) {
+		r = kerr_set(e, EINVAL,
+			"name: expected 1 to %u lower-case letters, digits and -, no - at either end",
+			MANIFEST_NAME_MAX);
+		goto fail;
+	}
+	other = agent_find(s, name, NULL);
 	if (other) {
 		r = kerr_set(e, EEXIST,
 			"an agent named %s exists already (%s): `kosvm rm %s` removes it, "
 			"`kosvm start %s` starts it again",
-			a->manifest.name, agent_state_name(other->state), a->manifest.name,
-			a->manifest.name);
+			name, agent_state_name(other->state), name, name);
 		goto fail;
 	}
 	a->state = AGENT_CREATED;
 	a->row.exit_code = -1;
 	a->row.created_ns = clock_real_ns();
-	a->row.name = strdup(a->manifest.name);
+	a->row.name = strdup(name);
 	a->row.signer = strdup(signer);
 	a->row.manifest = malloc(manifest_len + 1);
 	a->row.signature = malloc(sig_len + 1);

@@ -103,7 +103,7 @@ static int verb_run(struct client *c, struct request *q, struct kerr *e)
 		r = request_read(q, 1, sig_file, MINISIGN_FILE_MAX, &sig, &sig_len, e);
 	if (r < 0)
 		return r;
-	r = agent_create(c->sup, file, manifest, manifest_len, sig_file, sig, sig_len, &a, e);
+	r = agent_create(c->sup, file, manifest, manifest_len, sig_file, sig, sig_len, NULL, &a, e);
 	if (r < 0)
 		return r;
 	/* Until its VM is there, a failure leaves nothing behind. */

@@ -1,5 +1,5 @@
 /*
- * The table of states, and lives of agents against it: a real database, a
+ * Lives of agents against the table of states: a real database, a
  * real process that stands in for the VMM, and everybody who looks on. Only
  * the part before the VMM (images, /dev/kvm) is not here.
  */
@@ -165,35 +165,7 @@ static void check_moves(const enum agent_state *want, unsigned n)
 	check_moves((const enum agent_state[]){ __VA_ARGS__ },                                     \
 		sizeof((const enum agent_state[]){ __VA_ARGS__ }) / sizeof(enum agent_state))
 
-/* ---- the table ---- */
-
-START_TEST(table)
-{
-	static const char *const allowed[AGENT_STATE_COUNT] = {
-		[AGENT_CREATED] = "start, rm",
-		[AGENT_STARTING] = "ready, stop, broken",
-		[AGENT_RUNNING] = "exited, stop, broken",
-		[AGENT_STOPPING] = "ended, broken",
-		[AGENT_STOPPED] = "start, rm",
-		[AGENT_FAILED] = "start, rm",
-		[AGENT_PURGING] = "rm",
-	};
-	char buf[128];
-	enum agent_state s;
-
-	for (int i = AGENT_CREATED; i < AGENT_STATE_COUNT; i++) {
-		agent_state_allowed((enum agent_state)i, buf, sizeof(buf));
-		ck_assert_str_eq(buf, allowed[i]);
-		ck_assert_int_eq(agent_state_parse(agent_state_name((enum agent_state)i), &s), 0);
-		ck_assert_int_eq(s, i);
-	}
-	agent_state_allowed(AGENT_RUNNING, buf, 5);
-	ck_assert_str_eq(buf, "exit");
-	ck_assert_int_eq(agent_state_parse("asleep", &s), -EINVAL);
-	ck_assert_str_eq(agent_state_name((enum agent_state)0), "unknown");
-	ck_assert_str_eq(agent_state_name(AGENT_STATE_COUNT), "unknown");
-}
-END_TEST
+/* ---- what is refused ---- */
 
 START_TEST(what_is_not_allowed)
 {
@@ -520,7 +492,6 @@ int main(void)
 
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
-	tcase_add_test(t, table);
 	tcase_add_test(t, what_is_not_allowed);
 	tcase_add_test(t, run_and_stop);
 	tcase_add_test(t, agent_exits);
