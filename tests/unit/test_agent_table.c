@@ -68,7 +68,7 @@ START_TEST(every_pair)
 			}
 		}
 	}
-	ck_assert_uint_eq(allowed, 36);
+	ck_assert_uint_eq(allowed, 34);
 }
 END_TEST
 
