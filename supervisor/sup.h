@@ -8,6 +8,7 @@
 #include <wire/api_proto.h>
 
 #include "db.h"
+#include "events.h"
 #include "notify.h"
 
 struct agent;
@@ -34,6 +35,7 @@ struct sup {
 	unsigned client_count;
 	LIST_HEAD(client_list, client) clients;
 	LIST_HEAD(agent_list, agent) agents;
+	struct events events;
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */
 };
