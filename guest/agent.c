@@ -3,17 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/log.h>
-
-static bool log_flushed(const struct agent *a)
-{
-	return !chan_is_open(&a->log) || a->log.out_len == 0;
-}
 
 static void agent_report(struct agent *a)
 {
@@ -27,7 +21,8 @@ static void agent_report(struct agent *a)
 
 static void agent_advance(struct agent *a)
 {
-	if (a->ended && forward_settled(&a->out) && forward_settled(&a->err) && log_flushed(a))
+	if (a->ended && forward_settled(&a->out) && forward_settled(&a->err) &&
+		output_has_left(&a->log))
 		agent_report(a);
 }
 
@@ -41,35 +36,14 @@ static void err_moved(struct forward *f)
 	agent_advance(container_of(f, struct agent, err));
 }
 
-static int log_frame(struct chan *c, const struct guest_frame_hdr *h, const uint8_t *payload)
+static void log_moved(struct output *o)
 {
-	(void)c;
-	(void)h;
-	(void)payload;
-	return -EPROTO; /* the host only listens here */
-}
-
-static void log_space(struct chan *c)
-{
-	struct agent *a = container_of(c, struct agent, log);
+	struct agent *a = container_of(o, struct agent, log);
 
 	forward_resume(&a->out);
 	forward_resume(&a->err);
 	agent_advance(a);
 }
-
-static void log_closed(struct chan *c, int err)
-{
-	log_warn("log stream lost (%s); the agent's output is dropped",
-		err ? strerror(-err) : "closed by the host");
-	log_space(c);
-}
-
-static const struct chan_ops log_ops = {
-	.frame = log_frame,
-	.space = log_space,
-	.closed = log_closed,
-};
 
 static void drain_late(struct loop_timer *t)
 {
@@ -104,7 +78,8 @@ static void agent_ended(struct child *c)
 	agent_advance(a);
 }
 
-void agent_init(struct agent *a, struct loop *loop, const struct agent_ops *ops)
+void agent_init(
+	struct agent *a, struct loop *loop, const struct agent_ops *ops, int (*open)(uint32_t port))
 {
 	a->loop = loop;
 	a->ops = ops;
@@ -116,7 +91,7 @@ void agent_init(struct agent *a, struct loop *loop, const struct agent_ops *ops)
 	a->out = a->err = (struct forward){ .fd = -1 };
 	a->drain = (struct loop_timer){ .fn = drain_late, .w = { .fd = -1 } };
 	a->running = a->ended = a->failed = a->reported = false;
-	a->log.fd = -1;
+	output_init(&a->log, loop, open, log_moved);
 }
 
 static int open_pipes(struct agent *a, int child_fds[3])
@@ -128,7 +103,7 @@ static int open_pipes(struct agent *a, int child_fds[3])
 	if (child_fds[0] < 0 || pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
 	child_fds[1] = p[1];
-	r = forward_open(&a->out, a->loop, p[0], &a->log, GUEST_STDOUT, out_moved);
+	r = forward_open(&a->out, a->loop, p[0], &a->log.sink, GUEST_STDOUT, out_moved);
 	if (r < 0) {
 		(void)close(p[0]);
 		return r;
@@ -136,14 +111,14 @@ static int open_pipes(struct agent *a, int child_fds[3])
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return -errno;
 	child_fds[2] = p[1];
-	r = forward_open(&a->err, a->loop, p[0], &a->log, GUEST_STDERR, err_moved);
+	r = forward_open(&a->err, a->loop, p[0], &a->log.sink, GUEST_STDERR, err_moved);
 	if (r < 0)
 		(void)close(p[0]);
 	return r;
 }
 
 int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
-	const struct user *user, const char *home, int log_fd, struct kerr *e)
+	const struct user *user, const char *home, struct kerr *e)
 {
 	struct words env = { 0 };
 	struct child_spec spec = {
@@ -154,13 +129,7 @@ int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
 	};
 	int code;
 
-	if (log_fd >= 0) {
-		code = chan_open(&a->log, a->loop, log_fd, &log_ops);
-		if (code < 0) {
-			(void)close(log_fd);
-			return kerr_errno(e, -code, "log stream");
-		}
-	}
+	output_start(&a->log);
 	code = command_environ(cmd, NULL, user, home, &env);
 	if (code == 0)
 		code = open_pipes(a, spec.fds);
@@ -177,13 +146,17 @@ int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
 
 bool agent_quiet(const struct agent *a)
 {
-	return a->child.pid == 0 && a->out.fd < 0 && a->err.fd < 0 && log_flushed(a);
+	return a->child.pid == 0 && a->out.fd < 0 && a->err.fd < 0 && output_has_left(&a->log);
+}
+
+void agent_signal(struct agent *a, int signo)
+{
+	child_signal(&a->child, signo);
 }
 
 void agent_log_end(struct agent *a)
 {
-	if (chan_is_open(&a->log))
-		(void)shutdown(a->log.fd, SHUT_WR);
+	output_end(&a->log);
 }
 
 void agent_done(struct agent *a)
@@ -191,5 +164,5 @@ void agent_done(struct agent *a)
 	loop_timer_done(&a->drain);
 	forward_done(&a->out);
 	forward_done(&a->err);
-	chan_done(&a->log);
+	output_done(&a->log);
 }

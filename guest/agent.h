@@ -5,14 +5,14 @@
 
 #include <base/loop.h>
 
-#include "chan.h"
 #include "child.h"
 #include "command.h"
 #include "forward.h"
+#include "output.h"
 
 /*
  * The agent: its process, and its output on the log stream. A lost log
- * stream does not stop it; its output is then thrown away.
+ * stream does not stop it until the backlog is full.
  */
 struct agent;
 struct agent_ops {
@@ -31,15 +31,19 @@ struct agent {
 	struct forward out, err;
 	struct loop_timer drain;
 	bool running, ended, failed, reported;
-	struct chan log;
+	struct output log;
 };
 
 /* Zero-cost state before agent_start, so that agent_quiet and agent_done work. */
-void agent_init(struct agent *a, struct loop *loop, const struct agent_ops *ops);
+void agent_init(struct agent *a, struct loop *loop, const struct agent_ops *ops,
+	int (*open)(uint32_t port));
 
-/* log_fd: connected log stream, the agent's from here on (-1: none). Callbacks: from the loop. */
+/* Starts it, and dials the log stream. Callbacks: from the loop. */
 int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
-	const struct user *user, const char *home, int log_fd, struct kerr *e);
+	const struct user *user, const char *home, struct kerr *e);
+
+/* Sends a signal to its process alone. No-op when it does not run. */
+void agent_signal(struct agent *a, int signo);
 
 /* Nothing more will come: every writer of its pipes has ended and the log has left. */
 bool agent_quiet(const struct agent *a);

@@ -124,12 +124,40 @@ static void chan_event(struct loop_fd *w, uint32_t events)
 		chan_arm(c, 0);
 }
 
+static bool sink_keeps(const struct sink *s)
+{
+	const struct chan *c = container_of(s, struct chan, sink);
+
+	return chan_is_open(c) && !c->finishing;
+}
+
+static size_t sink_room(const struct sink *s)
+{
+	return chan_room(container_of(s, struct chan, sink));
+}
+
+static uint8_t *sink_reserve(struct sink *s, size_t len)
+{
+	return chan_reserve(container_of(s, struct chan, sink), len);
+}
+
+static void sink_commit(struct sink *s, enum guest_frame_type type, size_t len)
+{
+	chan_commit(container_of(s, struct chan, sink), type, len);
+}
+
 int chan_open(struct chan *c, struct loop *loop, int fd, const struct chan_ops *ops)
 {
 	int r = io_set_nonblock(fd, 1);
 
 	if (r < 0)
 		return r;
+	c->sink = (struct sink){
+		.keeps = sink_keeps,
+		.room = sink_room,
+		.reserve = sink_reserve,
+		.commit = sink_commit,
+	};
 	c->loop = loop;
 	c->ops = ops;
 	c->held = c->finishing = c->ended = false;

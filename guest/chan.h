@@ -7,6 +7,8 @@
 #include <base/loop.h>
 #include <wire/guest_proto.h>
 
+#include "sink.h"
+
 /*
  * One stream of frames on the loop: whole frames in, whole frames out,
  * each through a buffer of one frame. Nothing is ever lost: who cannot
@@ -33,6 +35,7 @@ struct chan_ops {
 };
 
 struct chan {
+	struct sink sink; /* for forward: set by chan_open */
 	struct loop_fd w;
 	struct loop *loop;
 	const struct chan_ops *ops;

@@ -15,7 +15,6 @@
 
 #include <base/cleanup.h>
 #include <base/io.h>
-#include <wire/guest_proto.h>
 
 enum child_stage { STAGE_SETUP, STAGE_USER, STAGE_CWD, STAGE_EXEC };
 
@@ -190,6 +189,29 @@ void child_kill(struct child *c, int signo)
 		(void)kill(c->pid, signo);
 }
 
+void child_signal(struct child *c, int signo)
+{
+	if (c->pid > 0)
+		(void)kill(c->pid, signo);
+}
+
+int child_signal_decode(const uint8_t *payload, size_t len, uint32_t *ret_signo)
+{
+	struct guest_value v;
+	size_t pos = 0;
+	uint32_t signo = 0;
+	int r;
+
+	while ((r = guest_field_next(payload, len, &pos, &v)) > 0) {
+		if (v.field == GUEST_F_SIGNAL && guest_value_u32(&v, &signo) < 0)
+			return -EPROTO;
+	}
+	if (r < 0 || signo == 0 || signo > (uint32_t)SIGRTMAX)
+		return -EPROTO;
+	*ret_signo = signo;
+	return 0;
+}
+
 static void reaped(struct reaper *r, pid_t pid, int status)
 {
 	for (struct child **p = &r->children; *p; p = &(*p)->next) {
@@ -209,7 +231,7 @@ static void reaped(struct reaper *r, pid_t pid, int status)
 
 bool reaper_collect(struct reaper *r)
 {
-	for (;;) {
+	for (int i = 0; i < REAPER_TURN; i++) {
 		int status;
 		pid_t pid = waitpid(-1, &status, WNOHANG);
 
@@ -218,15 +240,28 @@ bool reaper_collect(struct reaper *r)
 		else if (pid == 0 || errno != EINTR)
 			return pid != 0;
 	}
+	(void)loop_timer_set(r->loop, &r->again, 1, 0);
+	return false;
+}
+
+static void reaper_turn(struct reaper *r)
+{
+	if (reaper_collect(r) && r->childless)
+		r->childless(r);
+}
+
+static void reaper_again(struct loop_timer *t)
+{
+	struct reaper *r = container_of(t, struct reaper, again);
+
+	loop_timer_done(t);
+	reaper_turn(r);
 }
 
 static void sigchld(struct loop_signal *s, int signo)
 {
-	struct reaper *r = container_of(s, struct reaper, sigchld);
-
 	(void)signo;
-	if (reaper_collect(r) && r->childless)
-		r->childless(r);
+	reaper_turn(container_of(s, struct reaper, sigchld));
 }
 
 int reaper_start(struct reaper *r, struct loop *loop, struct kerr *e)
@@ -234,7 +269,11 @@ int reaper_start(struct reaper *r, struct loop *loop, struct kerr *e)
 	sigset_t set;
 	int code;
 
-	*r = (struct reaper){ .sigchld = { .fn = sigchld, .w = { .fd = -1 } } };
+	*r = (struct reaper){
+		.sigchld = { .fn = sigchld, .w = { .fd = -1 } },
+		.loop = loop,
+		.again = { .fn = reaper_again, .w = { .fd = -1 } },
+	};
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	code = loop_signal_add(loop, &r->sigchld, &set);
@@ -244,6 +283,15 @@ int reaper_start(struct reaper *r, struct loop *loop, struct kerr *e)
 void reaper_done(struct reaper *r)
 {
 	loop_signal_done(&r->sigchld);
+	loop_timer_done(&r->again);
+}
+
+void child_put_status(struct guest_writer *w, int status)
+{
+	if (WIFEXITED(status))
+		guest_put_u32(w, GUEST_F_CODE, (uint32_t)WEXITSTATUS(status));
+	else
+		guest_put_u32(w, GUEST_F_SIGNAL, (uint32_t)WTERMSIG(status));
 }
 
 int child_exited_frame(uint8_t *buf, size_t cap, int status)
@@ -251,9 +299,6 @@ int child_exited_frame(uint8_t *buf, size_t cap, int status)
 	struct guest_writer w;
 
 	guest_writer_begin(&w, buf, cap, GUEST_EXITED);
-	if (WIFEXITED(status))
-		guest_put_u32(&w, GUEST_F_CODE, (uint32_t)WEXITSTATUS(status));
-	else
-		guest_put_u32(&w, GUEST_F_SIGNAL, (uint32_t)WTERMSIG(status));
+	child_put_status(&w, status);
 	return guest_writer_end(&w);
 }

@@ -3,10 +3,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include <base/kerr.h>
 #include <base/loop.h>
+#include <wire/guest_proto.h>
 
 #include "users.h"
 
@@ -18,6 +20,8 @@ struct child;
 
 struct reaper {
 	struct loop_signal sigchld;
+	struct loop *loop;
+	struct loop_timer again; /* more have ended than fit in one turn */
 	struct child *children;
 	/* No process is left but this one. May be NULL; may be called often. */
 	void (*childless)(struct reaper *r);
@@ -25,7 +29,11 @@ struct reaper {
 
 int reaper_start(struct reaper *r, struct loop *loop, struct kerr *e);
 void reaper_done(struct reaper *r);
-/* True when a wait(2) would find no child at all; reaps what has ended. */
+/*
+ * Reaps what has ended, at most REAPER_TURN; the rest in the next turns.
+ * True when a wait(2) would find no child at all.
+ */
+#define REAPER_TURN 64
 bool reaper_collect(struct reaper *r);
 
 struct child_spec {
@@ -61,6 +69,15 @@ int child_spawn(struct child *c, struct loop *loop, struct reaper *r, const stru
 
 /* Signals the process group the child leads. No-op when it has ended. */
 void child_kill(struct child *c, int signo);
+
+/* Signals the process itself alone. No-op when it has ended. */
+void child_signal(struct child *c, int signo);
+
+/* The fields of a SIGNAL frame: 0, or -EPROTO when it names no signal there is. */
+int child_signal_decode(const uint8_t *payload, size_t len, uint32_t *ret_signo);
+
+/* A status of wait(2) as fields: CODE or SIGNAL. */
+void child_put_status(struct guest_writer *w, int status);
 
 /* An EXITED frame for a status of wait(2): its length. cap of 64 is enough. */
 int child_exited_frame(uint8_t *buf, size_t cap, int status);

@@ -16,6 +16,9 @@
 #include "forward.h"
 #include "vsock.h"
 
+/* In one turn of the loop. */
+#define EXEC_ACCEPTS 16
+
 struct exec {
 	struct exec *next;
 	struct exec_service *service;
@@ -163,11 +166,11 @@ static int exec_pipes(struct exec *x, int child_fds[3])
 	if (r < 0)
 		return r;
 	(void)steal_fd(&in);
-	r = forward_open(&x->out, loop, out, &x->chan, GUEST_STDOUT, out_moved);
+	r = forward_open(&x->out, loop, out, &x->chan.sink, GUEST_STDOUT, out_moved);
 	if (r < 0)
 		return r;
 	(void)steal_fd(&out);
-	r = forward_open(&x->err, loop, err, &x->chan, GUEST_STDERR, err_moved);
+	r = forward_open(&x->err, loop, err, &x->chan.sink, GUEST_STDERR, err_moved);
 	if (r == 0)
 		(void)steal_fd(&err);
 	return r;
@@ -234,16 +237,9 @@ static int take_exec(struct exec *x, const uint8_t *payload, size_t len)
 
 static int take_signal(struct exec *x, const uint8_t *payload, size_t len)
 {
-	struct guest_value v;
-	size_t pos = 0;
-	uint32_t signo = 0;
-	int r;
+	uint32_t signo;
 
-	while ((r = guest_field_next(payload, len, &pos, &v)) > 0) {
-		if (v.field == GUEST_F_SIGNAL && guest_value_u32(&v, &signo) < 0)
-			return -EPROTO;
-	}
-	if (r < 0 || !x->spawned || signo == 0 || signo > (uint32_t)SIGRTMAX)
+	if (!x->spawned || child_signal_decode(payload, len, &signo) < 0)
 		return -EPROTO;
 	child_kill(&x->child, (int)signo);
 	return 0;
@@ -347,11 +343,16 @@ void exec_service_take(struct exec_service *s, int fd)
 static void listener_ready(struct loop_fd *w, uint32_t events)
 {
 	struct exec_service *s = container_of(w, struct exec_service, listener);
-	int fd;
 
 	(void)events;
-	while ((fd = vsock_accept_host(s->listen_fd)) >= 0)
-		exec_service_take(s, fd);
+	for (int i = 0; i < EXEC_ACCEPTS; i++) {
+		int fd = vsock_accept_host(s->listen_fd);
+
+		if (fd >= 0)
+			exec_service_take(s, fd);
+		else if (fd != -EACCES)
+			break;
+	}
 }
 
 void exec_service_init(struct exec_service *s, struct loop *loop, struct reaper *reaper,

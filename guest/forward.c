@@ -26,24 +26,24 @@ static ssize_t forward_once(struct forward *f)
 	uint8_t scrap[FORWARD_MIN];
 	uint8_t *place = scrap;
 	size_t want = sizeof(scrap);
-	bool keep = f->to && chan_is_open(f->to) && !f->to->finishing;
+	bool keep = f->to->keeps(f->to);
 	ssize_t n;
 
 	if (keep) {
-		size_t room = chan_room(f->to);
+		size_t room = f->to->room(f->to);
 
 		if (room < FORWARD_MIN) {
 			forward_pause(f);
 			return -EAGAIN;
 		}
 		want = room < FORWARD_MAX ? room : FORWARD_MAX;
-		place = chan_reserve(f->to, want);
+		place = f->to->reserve(f->to, want);
 	}
 	n = read(f->fd, place, want);
 	if (n < 0)
 		return -errno;
 	if (n > 0 && keep)
-		chan_commit(f->to, f->type, (size_t)n);
+		f->to->commit(f->to, f->type, (size_t)n);
 	if (f->settling)
 		f->settle_left -= (uint64_t)n < f->settle_left ? (uint64_t)n : f->settle_left;
 	return n;
@@ -69,7 +69,7 @@ static void forward_event(struct loop_fd *w, uint32_t events)
 	f->moved(f);
 }
 
-int forward_open(struct forward *f, struct loop *loop, int fd, struct chan *to,
+int forward_open(struct forward *f, struct loop *loop, int fd, struct sink *to,
 	enum guest_frame_type type, void (*moved)(struct forward *f))
 {
 	int r = io_set_nonblock(fd, 1);

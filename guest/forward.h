@@ -6,17 +6,17 @@
 #include <base/loop.h>
 #include <wire/guest_proto.h>
 
-#include "chan.h"
+#include "sink.h"
 
 /*
- * From a pipe into frames of a channel, with backpressure: while the
- * channel has no room the pipe is not read, and its writer blocks. Without
- * an open channel the bytes are thrown away, so that the writer goes on.
+ * From a pipe into frames of a sink, with backpressure: while the sink
+ * has no room the pipe is not read, and its writer blocks. What the sink
+ * does not keep is thrown away, so that the writer goes on.
  */
 struct forward {
 	struct loop_fd w;
 	struct loop *loop;
-	struct chan *to;
+	struct sink *to;
 	enum guest_frame_type type;
 	int fd;
 	bool settling;
@@ -26,17 +26,17 @@ struct forward {
 };
 
 /* fd: the read end of a pipe, made non-blocking here; the forward's on success. */
-int forward_open(struct forward *f, struct loop *loop, int fd, struct chan *to,
+int forward_open(struct forward *f, struct loop *loop, int fd, struct sink *to,
 	enum guest_frame_type type, void (*moved)(struct forward *f));
 
 /* Closes the pipe. No-op when not open; f->fd must be -1 before the first use. */
 void forward_done(struct forward *f);
 
-/* The channel has room again, or is gone. */
+/* The sink has room again, or keeps nothing any more. */
 void forward_resume(struct forward *f);
 
 /* The writer has ended: from now on what is in the pipe at this moment is waited for. */
 void forward_settle(struct forward *f);
 
-/* True when everything written before forward_settle is in the channel's buffer or gone. */
+/* True when everything written before forward_settle is in the sink or gone. */
 bool forward_settled(const struct forward *f);

@@ -26,12 +26,10 @@
 #include "shutdown.h"
 #include "vsock.h"
 
-#define DISK_MS    5000u
-#define CONNECT_MS 10000u
-#define CONFIG_MS  30000u
-#define LAST_MS    10000u /* from the agent's end to a power-off of our own */
-#define LOST_MS    5000u  /* grace when the host is gone */
-#define DRAIN_MS   2000u
+#define DISK_MS   5000u
+#define CONFIG_MS 30000u
+#define LAST_MS   10000u /* from the agent's end to a power-off of our own */
+#define DRAIN_MS  2000u
 
 /* The one machine this process is the first process of. */
 struct init {
@@ -43,17 +41,31 @@ struct init {
 	struct shutdown shutdown;
 	struct loop_timer deadline; /* for CONFIG; later for SHUTDOWN */
 	struct command command;
+	bool dialling;
+	bool configured;
 	bool failed; /* ERROR was said: nothing is started any more */
 	bool state_mounted;
 };
 
 static struct init the_init;
 
-/* Nothing is left to do here: waits for the host's SHUTDOWN, but not for ever. */
-static void init_await_end(struct init *in)
+/*
+ * How long the host may be silent: it has to say CONFIG, and in the end
+ * SHUTDOWN. While the link is down nobody can, and kosvmd may be away for long.
+ */
+static void init_watch(struct init *in)
 {
-	if (!in->exec.stopping)
-		(void)loop_timer_set(in->loop, &in->deadline, LAST_MS * CLOCK_NS_PER_MS, 0);
+	unsigned ms = 0;
+
+	if (in->exec.stopping)
+		return;
+	if (!chan_is_open(&in->link.chan))
+		ms = 0;
+	else if (in->failed || in->link.phase == GUEST_PHASE_ENDED)
+		ms = LAST_MS;
+	else if (!in->configured)
+		ms = CONFIG_MS;
+	(void)loop_timer_set(in->loop, &in->deadline, ms * CLOCK_NS_PER_MS, 0);
 }
 
 /* Ends every process; the loop quits when they are gone. */
@@ -69,8 +81,8 @@ static void init_fail(struct init *in, const char *why)
 {
 	in->failed = true;
 	log_error("%s", why);
-	link_error(&in->link, why);
-	init_await_end(in);
+	link_failed(&in->link, why);
+	init_watch(in);
 }
 
 static void agent_ready(struct agent *a, uint32_t pid)
@@ -90,7 +102,7 @@ static void agent_exited(struct agent *a, int status)
 
 	log_debug("agent ended, wait status 0x%x", (unsigned)status);
 	link_exited(&in->link, status);
-	init_await_end(in);
+	init_watch(in);
 }
 
 static const struct agent_ops agent_ops = {
@@ -111,15 +123,20 @@ static void loopback_up(void)
 		log_warn("loopback interface: %s", strerror(errno));
 }
 
-static void identity_set(const struct command *c)
+static void clock_follow(uint64_t time_ns)
 {
 	struct timespec ts = {
-		.tv_sec = (time_t)(c->time_ns / CLOCK_NS_PER_S),
-		.tv_nsec = (long)(c->time_ns % CLOCK_NS_PER_S),
+		.tv_sec = (time_t)(time_ns / CLOCK_NS_PER_S),
+		.tv_nsec = (long)(time_ns % CLOCK_NS_PER_S),
 	};
 
-	if (c->time_ns && clock_settime(CLOCK_REALTIME, &ts) < 0)
+	if (time_ns && clock_settime(CLOCK_REALTIME, &ts) < 0)
 		log_warn("clock: %s", strerror(errno));
+}
+
+static void identity_set(const struct command *c)
+{
+	clock_follow(c->time_ns);
 	if (c->hostname && sethostname(c->hostname, strlen(c->hostname)) < 0)
 		log_warn("hostname %s: %s", c->hostname, strerror(errno));
 	loopback_up();
@@ -144,7 +161,6 @@ static int agent_up(struct init *in, struct kerr *e)
 {
 	const struct command *c = &in->command;
 	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_close_ int log_fd = -1;
 	struct user user;
 	int listen_fd;
 	int r;
@@ -163,11 +179,7 @@ static int agent_up(struct init *in, struct kerr *e)
 	r = exec_service_listen(&in->exec, listen_fd);
 	if (r < 0)
 		return kerr_errno(e, -r, "exec service");
-	log_fd = vsock_dial_host(GUEST_PORT_LOG, VSOCK_SRC_LOG, CONNECT_MS, e);
-	if (log_fd < 0)
-		return log_fd;
-	return agent_start(&in->agent, &in->reaper, c, &user, user_home(&user, c->has_state),
-		steal_fd(&log_fd), e);
+	return agent_start(&in->agent, &in->reaper, c, &user, user_home(&user, c->has_state), e);
 }
 
 static void on_config(struct link *l, const uint8_t *payload, size_t len)
@@ -176,9 +188,10 @@ static void on_config(struct link *l, const uint8_t *payload, size_t len)
 	struct kerr e = { 0 };
 	int r;
 
-	if (in->failed || in->exec.stopping)
+	if (in->failed || in->configured || in->exec.stopping)
 		return;
-	loop_timer_done(&in->deadline);
+	in->configured = true;
+	init_watch(in);
 	r = command_decode(&in->command, payload, len, &e);
 	if (r == 0) {
 		identity_set(&in->command);
@@ -196,17 +209,35 @@ static void on_shutdown(struct link *l, uint32_t grace_ms)
 	init_stop(in, grace_ms);
 }
 
+static void on_welcome(struct link *l, uint64_t time_ns)
+{
+	(void)l;
+	clock_follow(time_ns);
+}
+
+static void on_signal(struct link *l, int signo)
+{
+	agent_signal(&container_of(l, struct init, link)->agent, signo);
+}
+
+static void on_up(struct link *l)
+{
+	log_debug("connected to the host");
+	init_watch(container_of(l, struct init, link));
+}
+
 static void on_lost(struct link *l, int err)
 {
-	struct init *in = container_of(l, struct init, link);
-
-	log_warn("control stream lost (%s); shutting down",
+	log_warn("control stream lost (%s); dialling again",
 		err ? strerror(-err) : "closed by the host");
-	init_stop(in, LOST_MS);
+	init_watch(container_of(l, struct init, link));
 }
 
 static const struct link_ops link_ops = {
 	.config = on_config,
+	.welcome = on_welcome,
+	.signal = on_signal,
+	.up = on_up,
 	.shutdown = on_shutdown,
 	.lost = on_lost,
 };
@@ -215,7 +246,7 @@ static void on_deadline(struct loop_timer *t)
 {
 	struct init *in = container_of(t, struct init, deadline);
 
-	if (!in->link.configured && !in->failed) {
+	if (!in->configured && !in->failed) {
 		init_fail(in, "no CONFIG came from the host");
 		return;
 	}
@@ -257,7 +288,6 @@ static void protect(void)
 static int init_boot(struct init *in, struct kerr *e)
 {
 	char device[DISK_PATH_MAX];
-	int fd;
 	int r;
 
 	r = mounts_early(e);
@@ -268,23 +298,17 @@ static int init_boot(struct init *in, struct kerr *e)
 	if (r < 0)
 		return r;
 	log_debug("modules are loaded");
-	fd = vsock_dial_host(GUEST_PORT_CONTROL, VSOCK_SRC_CONTROL, CONNECT_MS, e);
-	if (fd < 0)
-		return fd;
-	r = link_start(&in->link, in->loop, fd, &link_ops);
-	if (r < 0) {
-		(void)close(fd);
-		return kerr_errno(e, -r, "control stream");
-	}
-	log_debug("connected to the host");
+	r = vsock_probe(e);
+	if (r < 0)
+		return r;
+	in->dialling = true;
+	link_start(&in->link);
 	r = disk_wait(DISK_ROOTFS, DISK_MS, device, e);
 	if (r == 0)
 		r = mounts_root(device, e);
 	if (r == 0)
 		r = mounts_enter(e);
 	log_debug("root filesystem: %s", r == 0 ? device : e->msg);
-	if (r == 0)
-		(void)loop_timer_set(in->loop, &in->deadline, CONFIG_MS * CLOCK_NS_PER_MS, 0);
 	return r;
 }
 
@@ -294,9 +318,9 @@ static int init_prepare(struct init *in, struct kerr *e)
 
 	if (r < 0)
 		return r;
-	in->link.chan.fd = -1;
+	link_init(&in->link, in->loop, &link_ops, vsock_dial_host);
 	in->deadline = (struct loop_timer){ .fn = on_deadline, .w = { .fd = -1 } };
-	agent_init(&in->agent, in->loop, &agent_ops);
+	agent_init(&in->agent, in->loop, &agent_ops, vsock_dial_host);
 	exec_service_init(&in->exec, in->loop, &in->reaper, &in->command, false);
 	shutdown_init(&in->shutdown, in->loop, &in->reaper);
 	r = reaper_start(&in->reaper, in->loop, e);
@@ -345,7 +369,7 @@ int main(void)
 		r = init_boot(in, &e);
 		if (r < 0) {
 			init_fail(in, e.msg);
-			if (!chan_is_open(&in->link.chan))
+			if (!in->dialling) /* nobody will ever hear of it */
 				shutdown_power_off();
 		}
 		r = loop_run(in->loop, &e);

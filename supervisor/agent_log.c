@@ -236,20 +236,32 @@ void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *
 	wake_followers(l);
 }
 
+bool agent_log_unsettled(const struct agent_log *l)
+{
+	return l->lines[0].len > 0 || l->lines[1].len > 0;
+}
+
+void agent_log_settle(struct agent_log *l)
+{
+	stamp_now(l);
+	for (int s = 0; s < 2; s++) {
+		struct line_buf *b = &l->lines[s];
+
+		if (b->len > 0)
+			add_record(l, (enum agent_log_stream)s, false, b->data, b->len);
+		b->len = 0;
+	}
+	flush_out(l);
+	wake_followers(l);
+}
+
 void agent_log_close(struct agent_log *l)
 {
 	struct follower *f;
 
 	if (!l)
 		return;
-	stamp_now(l);
-	for (int s = 0; s < 2; s++) {
-		if (l->lines[s].len > 0)
-			add_record(l, (enum agent_log_stream)s, false, l->lines[s].data,
-				l->lines[s].len);
-	}
-	flush_out(l);
-	wake_followers(l);
+	agent_log_settle(l);
 	while ((f = LIST_FIRST(&l->followers))) {
 		/* From here on it sends what is there, then ends. */
 		LIST_REMOVE(f, link);

@@ -30,6 +30,12 @@ void agent_log_close(struct agent_log *l);
 /* Bytes as they came. A full disk drops records and says so once in the log of kosvmd. */
 void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *data, size_t len);
 
+/* Text of an unfinished line is held back, only in memory. */
+bool agent_log_unsettled(const struct agent_log *l);
+
+/* Writes it out as records that go on (P), so that nothing is in memory only. */
+void agent_log_settle(struct agent_log *l);
+
 /*
  * Streams the records to a socket (taken over): what is there, and with
  * `live` non-NULL what comes until the log is closed. Owned by itself: ends

@@ -4,45 +4,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/clock.h>
-#include <base/log.h>
 
-#define FRAME_BUF (GUEST_FRAME_HDR_LEN + GUEST_FRAME_MAX)
-/* Of FRAME_BUF at most; a socket's buffer is smaller than that. */
+#include "guest_report.h"
+#include "guest_stream.h"
+
+/* Of a frame's length at most; a socket's buffer is smaller than that. */
 #define DRAIN_READS 256
-
-/* One stream of frames from the guest. */
-struct stream {
-	struct loop_fd w;
-	struct guest_link *link;
-	int fd;
-	bool used; /* each is accepted once in a boot */
-	int (*frame)(struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload);
-	uint8_t *buf; /* FRAME_BUF, while open */
-	size_t len;
-};
+/* Text of an unfinished line waits so long for its end before it is written and acknowledged. */
+#define SETTLE_NS    (1 * CLOCK_NS_PER_S)
+#define SETTLE_BYTES 32768u
 
 struct guest_link {
 	struct loop *loop;
 	struct guest_link_config cfg;
-	struct stream control;
-	struct stream log;
+	struct guest_stream control;
+	struct guest_stream log;
+	uint64_t control_since, log_since; /* when each was opened last; 0: never */
 	bool hello;
 	bool ready;
 	bool exited;
+	bool faulty;
+	uint64_t ping_sent, ping_heard; /* numbers of the last PING and PONG */
+	uint64_t taken, acked;          /* payload of this log stream */
+	struct loop_timer settle;
 };
 
-static void stream_close(struct stream *s)
+static void control_close(struct guest_link *g)
 {
-	loop_fd_del(&s->w);
-	close_fd(&s->fd);
-	free(s->buf);
-	s->buf = NULL;
-	s->len = 0;
+	bool was_up = g->hello && g->control.fd >= 0;
+
+	guest_stream_close(&g->control);
+	g->hello = false;
+	if (was_up && g->cfg.ops->linked)
+		g->cfg.ops->linked(g->cfg.user, false);
 }
 
 static void fault(struct guest_link *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -54,88 +51,32 @@ static void fault(struct guest_link *g, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	stream_close(&g->control);
+	if (g->faulty)
+		return;
+	g->faulty = true;
+	control_close(g);
 	g->cfg.ops->fault(g->cfg.user, text);
-}
-
-/* Handles the whole frames that are there. -EPROTO, or 0. */
-static int take_frames(struct stream *s)
-{
-	size_t pos = 0;
-
-	while (s->buf && s->len - pos >= GUEST_FRAME_HDR_LEN) {
-		struct guest_frame_hdr h;
-		int r = guest_hdr_decode(s->buf + pos, &h);
-
-		if (r < 0)
-			return r;
-		if (s->len - pos - GUEST_FRAME_HDR_LEN < h.len)
-			break;
-		r = s->frame(s->link, &h, s->buf + pos + GUEST_FRAME_HDR_LEN);
-		if (r < 0)
-			return r;
-		pos += GUEST_FRAME_HDR_LEN + h.len;
-	}
-	if (s->buf && pos > 0) {
-		memmove(s->buf, s->buf + pos, s->len - pos);
-		s->len -= pos;
-	}
-	return 0;
-}
-
-/* Reads once: 1 more may be there, 0 nothing now, -errno the stream is over. */
-static int stream_read(struct stream *s)
-{
-	ssize_t n = recv(s->fd, s->buf + s->len, FRAME_BUF - s->len, MSG_DONTWAIT);
-
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n == 0)
-		return -ENODATA;
-	s->len += (size_t)n;
-	return take_frames(s) < 0 ? -EPROTO : 1;
-}
-
-static void stream_ready(struct loop_fd *w, uint32_t events)
-{
-	struct stream *s = container_of(w, struct stream, w);
-	struct guest_link *g = s->link;
-	int r;
-
-	(void)events;
-	r = stream_read(s);
-	if (r == -EPROTO)
-		fault(g, "guest broke the protocol on its %s stream",
-			s == &g->log ? "log" : "control");
-	if (r < 0)
-		stream_close(s);
 }
 
 static int send_frame(struct guest_link *g, struct guest_writer *w)
 {
-	int len = guest_writer_end(w);
-	ssize_t n;
-
-	if (len < 0)
-		return len;
 	/* The socket's buffer is larger than any frame sent here; the guest that does not read
 	 * loses the link. */
-	n = send(g->control.fd, w->buf, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
-	if (n < 0)
-		return -errno;
-	return n == len ? 0 : -EAGAIN;
+	return guest_stream_send(&g->control, w->buf, guest_writer_end(w));
 }
 
 static int send_config(struct guest_link *g)
 {
-	_cleanup_free_ uint8_t *buf = malloc(FRAME_BUF);
-	const struct manifest *m = g->cfg.manifest;
+	const size_t cap = GUEST_FRAME_HDR_LEN + GUEST_FRAME_MAX;
+	_cleanup_free_ uint8_t *buf = malloc(cap);
+	const struct guest_link_config *c = &g->cfg;
+	const struct manifest *m = c->manifest;
 	struct guest_writer w;
 
 	if (!buf)
 		return -ENOMEM;
-	guest_writer_begin(&w, buf, FRAME_BUF, GUEST_CONFIG);
-	guest_put_text(&w, GUEST_F_HOSTNAME, m->name);
+	guest_writer_begin(&w, buf, cap, GUEST_CONFIG);
+	guest_put_text(&w, GUEST_F_HOSTNAME, c->hostname ? c->hostname : m->name);
 	guest_put_text(&w, GUEST_F_USER, m->user);
 	guest_put_text(&w, GUEST_F_CWD, m->workdir);
 	guest_put_u64(&w, GUEST_F_TIME_NS, clock_real_ns());
@@ -144,6 +85,14 @@ static int send_config(struct guest_link *g)
 		guest_put_text(&w, GUEST_F_ARGV, *a);
 	for (char **v = m->env; *v; v++)
 		guest_put_text(&w, GUEST_F_ENV, *v);
+	for (char *const *v = c->extra_env; v && *v; v++)
+		guest_put_text(&w, GUEST_F_ENV, *v);
+	guest_put_u32(&w, GUEST_F_TTY, c->tty);
+	if (c->tty && c->rows && c->cols) {
+		guest_put_u32(&w, GUEST_F_ROWS, c->rows);
+		guest_put_u32(&w, GUEST_F_COLS, c->cols);
+	}
+	guest_put_u32(&w, GUEST_F_STDIN, c->open_stdin);
 	return send_frame(g, &w);
 }
 
@@ -159,93 +108,105 @@ static int send_pong(struct guest_link *g, const struct guest_frame_hdr *h, cons
 	return send_frame(g, &w);
 }
 
-struct report {
-	uint32_t code;
-	uint32_t signal;
-	bool has_code;
-	uint32_t version;
-	bool has_signal;
-	bool has_version;
-	char text[400];
-};
-
-/* It ends up in logs and on terminals: printable ASCII only. */
-static void take_text(struct report *ret, const struct guest_value *v)
+static void take_ready(struct guest_link *g)
 {
-	size_t n = v->len < sizeof(ret->text) - 1 ? v->len : sizeof(ret->text) - 1;
-
-	for (size_t i = 0; i < n; i++)
-		ret->text[i] = v->data[i] >= 0x20 && v->data[i] <= 0x7e ? (char)v->data[i] : '?';
-	ret->text[n] = '\0';
+	if (g->ready)
+		return;
+	g->ready = true;
+	g->cfg.ops->ready(g->cfg.user);
 }
 
-static int read_report(const struct guest_frame_hdr *h, const uint8_t *payload, struct report *ret)
+static void take_exited(struct guest_link *g, const struct guest_report *rep)
 {
-	struct guest_value v;
-	size_t pos = 0;
+	if (g->exited)
+		return;
+	g->exited = true;
+	g->cfg.ops->exited(g->cfg.user, rep->has_code ? (int)rep->code : -1, (int)rep->signal);
+}
+
+/* A new control stream: the guest says where it is, and gets what it needs. */
+static int take_hello(struct guest_link *g, const struct guest_report *rep)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
 	int r;
 
-	*ret = (struct report){ 0 };
-	while ((r = guest_field_next(payload, h->len, &pos, &v)) == 1) {
-		if (v.field == GUEST_F_CODE) {
-			ret->has_code = true;
-			r = guest_value_u32(&v, &ret->code);
-		} else if (v.field == GUEST_F_SIGNAL) {
-			ret->has_signal = true;
-			r = guest_value_u32(&v, &ret->signal);
-		} else if (v.field == GUEST_F_PROTO_VERSION) {
-			ret->has_version = true;
-			r = guest_value_u32(&v, &ret->version);
-		} else if (v.field == GUEST_F_TEXT) {
-			take_text(ret, &v);
-		}
-		if (r < 0)
-			return r;
+	if (g->hello || !rep->has_version)
+		return -EPROTO;
+	if (rep->version != GUEST_PROTO_VERSION) {
+		fault(g,
+			"the guest's kosvm-init speaks version %u, kosvmd %d: import the "
+			"initramfs again",
+			rep->version, GUEST_PROTO_VERSION);
+		return 0;
 	}
-	return r;
+	/* An agent is started once in the life of a guest, and does not come back from its end. */
+	if (rep->phase > GUEST_PHASE_ENDED || (g->ready && rep->phase < GUEST_PHASE_RUNS) ||
+		(g->exited && rep->phase < GUEST_PHASE_ENDED) ||
+		(rep->phase == GUEST_PHASE_ENDED && !guest_report_is_end(rep)))
+		return -EPROTO;
+	g->hello = true;
+	g->ping_heard = g->ping_sent;
+	if (rep->phase == GUEST_PHASE_WANTS_CONFIG)
+		r = send_config(g);
+	else
+		r = guest_stream_send(&g->control, buf,
+			guest_make_u64(buf, GUEST_WELCOME, GUEST_F_TIME_NS, clock_real_ns()));
+	if (r < 0) {
+		fault(g, "configuration cannot be sent to the guest: %s", strerror(-r));
+		return 0;
+	}
+	if (g->cfg.ops->linked)
+		g->cfg.ops->linked(g->cfg.user, true);
+	if (rep->phase >= GUEST_PHASE_RUNS)
+		take_ready(g);
+	if (rep->phase == GUEST_PHASE_ENDED)
+		take_exited(g, rep);
+	return 0;
+}
+
+/* The answer to one of our pings that was not answered yet. */
+static int take_pong(struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload)
+{
+	struct guest_value v;
+	uint64_t number;
+	size_t pos = 0;
+
+	if (guest_field_next(payload, h->len, &pos, &v) != 1 || v.field != GUEST_F_BYTES ||
+		guest_value_u64(&v, &number) < 0 || number <= g->ping_heard ||
+		number > g->ping_sent)
+		return -EPROTO;
+	g->ping_heard = number;
+	if (g->cfg.ops->beat)
+		g->cfg.ops->beat(g->cfg.user);
+	return 0;
 }
 
 static int control_frame(
-	struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload)
+	struct guest_stream *s, const struct guest_frame_hdr *h, const uint8_t *payload)
 {
-	struct report rep = { 0 };
+	struct guest_link *g = container_of(s, struct guest_link, control);
+	struct guest_report rep = { 0 };
 	int r = 0;
 
 	/* PING and PONG carry anything at all, the others fields. */
 	if (h->type != GUEST_PING && h->type != GUEST_PONG)
-		r = read_report(h, payload, &rep);
+		r = guest_report_read(&rep, payload, h->len);
 	if (r < 0)
 		return r;
 	if (h->type != GUEST_HELLO && !g->hello)
 		return -EPROTO;
 	switch (h->type) {
 	case GUEST_HELLO:
-		if (g->hello || !rep.has_version)
-			return -EPROTO;
-		g->hello = true;
-		if (rep.version != GUEST_PROTO_VERSION) {
-			fault(g,
-				"the guest's kosvm-init speaks version %u, kosvmd %d: import the "
-				"initramfs again",
-				rep.version, GUEST_PROTO_VERSION);
-			return 0;
-		}
-		r = send_config(g);
-		if (r < 0)
-			fault(g, "configuration cannot be sent to the guest: %s", strerror(-r));
-		return 0;
+		return take_hello(g, &rep);
 	case GUEST_READY:
 		if (g->ready)
 			return -EPROTO;
-		g->ready = true;
-		g->cfg.ops->ready(g->cfg.user);
+		take_ready(g);
 		return 0;
 	case GUEST_EXITED:
-		if (g->exited || !g->ready || rep.has_code == rep.has_signal || rep.code > 255 ||
-			rep.signal > 64)
+		if (g->exited || !g->ready || !guest_report_is_end(&rep))
 			return -EPROTO;
-		g->exited = true;
-		g->cfg.ops->exited(g->cfg.user, rep.has_code ? (int)rep.code : -1, (int)rep.signal);
+		take_exited(g, &rep);
 		return 0;
 	case GUEST_ERROR:
 		fault(g, "guest: %s", rep.text);
@@ -255,22 +216,89 @@ static int control_frame(
 		if (r < 0)
 			fault(g, "the guest does not read its control stream: %s", strerror(-r));
 		return 0;
+	case GUEST_PONG:
+		return take_pong(g, h, payload);
 	case GUEST_BYE:
-		stream_close(&g->control); /* kosvm-init waits for that before it powers off */
+		control_close(g); /* kosvm-init waits for that before it powers off */
 		return 0;
 	default:
 		return -EPROTO;
 	}
 }
 
-static int log_frame(struct guest_link *g, const struct guest_frame_hdr *h, const uint8_t *payload)
+static void control_ended(struct guest_stream *s, int err)
 {
+	struct guest_link *g = container_of(s, struct guest_link, control);
+	bool was_up = g->hello;
+
+	g->hello = false;
+	if (was_up && g->cfg.ops->linked)
+		g->cfg.ops->linked(g->cfg.user, false);
+	if (err == -EPROTO)
+		fault(g, "guest broke the protocol on its control stream");
+}
+
+/* ---- the log ---- */
+
+static int log_frame(
+	struct guest_stream *s, const struct guest_frame_hdr *h, const uint8_t *payload)
+{
+	struct guest_link *g = container_of(s, struct guest_link, log);
+
 	if (h->type != GUEST_STDOUT && h->type != GUEST_STDERR)
 		return -EPROTO;
 	agent_log_append(g->cfg.log, h->type == GUEST_STDOUT ? AGENT_LOG_STDOUT : AGENT_LOG_STDERR,
 		payload, h->len);
+	g->taken += h->len;
 	return 0;
 }
+
+/* Tells the guest what it need not keep any more; when it does not listen, in a later turn. */
+static void log_ack(struct guest_link *g)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
+	int r;
+
+	if (g->taken == g->acked)
+		return;
+	r = guest_stream_send(
+		&g->log, buf, guest_make_u64(buf, GUEST_ACK, GUEST_F_BYTES, g->taken));
+	if (r == 0)
+		g->acked = g->taken;
+	if (g->log.fd >= 0)
+		(void)loop_fd_mod(&g->log.w, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+/* What is only in our memory would be lost with us: it is not acknowledged. */
+static void log_turn(struct guest_stream *s)
+{
+	struct guest_link *g = container_of(s, struct guest_link, log);
+
+	if (g->taken - g->acked >= SETTLE_BYTES)
+		agent_log_settle(g->cfg.log);
+	if (!agent_log_unsettled(g->cfg.log))
+		log_ack(g);
+	else if (g->settle.w.fd < 0)
+		(void)loop_timer_set(g->loop, &g->settle, SETTLE_NS, 0);
+}
+
+static void settle_due(struct loop_timer *t)
+{
+	struct guest_link *g = container_of(t, struct guest_link, settle);
+
+	loop_timer_done(t);
+	agent_log_settle(g->cfg.log);
+	log_ack(g);
+}
+
+static void log_ended(struct guest_stream *s, int err)
+{
+	if (err == -EPROTO)
+		fault(container_of(s, struct guest_link, log),
+			"guest broke the protocol on its log stream");
+}
+
+/* ---- the whole ---- */
 
 int guest_link_new(struct guest_link **ret, struct loop *loop, const struct guest_link_config *cfg,
 	struct kerr *e)
@@ -281,12 +309,16 @@ int guest_link_new(struct guest_link **ret, struct loop *loop, const struct gues
 		return kerr_errno(e, ENOMEM, "guest link");
 	g->loop = loop;
 	g->cfg = *cfg;
-	g->control = (struct stream){
-		.link = g, .fd = -1, .frame = control_frame, .w = { .fn = stream_ready, .fd = -1 }
+	g->ready = cfg->resumed;
+	g->control = (struct guest_stream){
+		.w = LOOP_FD_INIT, .fd = -1, .frame = control_frame, .ended = control_ended
 	};
-	g->log = (struct stream){
-		.link = g, .fd = -1, .frame = log_frame, .w = { .fn = stream_ready, .fd = -1 }
-	};
+	g->log = (struct guest_stream){ .w = LOOP_FD_INIT,
+		.fd = -1,
+		.frame = log_frame,
+		.turn = log_turn,
+		.ended = log_ended };
+	g->settle = (struct loop_timer){ .fn = settle_due, .w = { .fd = -1 } };
 	*ret = g;
 	return 0;
 }
@@ -295,54 +327,81 @@ void guest_link_free(struct guest_link *g)
 {
 	if (!g)
 		return;
-	stream_close(&g->control);
-	stream_close(&g->log);
+	loop_timer_done(&g->settle);
+	guest_stream_close(&g->control);
+	guest_stream_close(&g->log);
 	free(g);
 }
 
 int guest_link_accept(struct guest_link *g, uint32_t port, uint32_t src_port, int *ret_fd)
 {
-	struct stream *s = port == GUEST_PORT_CONTROL ? &g->control
-		: port == GUEST_PORT_LOG              ? &g->log
-						      : NULL;
-	int sv[2];
+	bool control = port == GUEST_PORT_CONTROL;
+	struct guest_stream *s = control ? &g->control : &g->log;
+	uint64_t *since = control ? &g->control_since : &g->log_since;
+	uint64_t now = clock_mono_ns();
 	int r;
 
-	if (!s || s->used || src_port >= GUEST_SRC_PORT_END)
+	if ((!control && port != GUEST_PORT_LOG) || g->faulty || s->fd >= 0 ||
+		src_port >= GUEST_SRC_PORT_END)
 		return -ECONNREFUSED;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0)
-		return -errno;
-	s->buf = malloc(FRAME_BUF);
-	r = s->buf ? loop_fd_add(g->loop, &s->w, sv[0], EPOLLIN) : -ENOMEM;
-	if (r < 0) {
-		free(s->buf);
-		s->buf = NULL;
-		(void)close(sv[0]);
-		(void)close(sv[1]);
+	/* A guest that does nothing but dial must not keep us busy. */
+	if (*since && now - *since < GUEST_LINK_PAUSE_MS * CLOCK_NS_PER_MS)
+		return -ECONNREFUSED;
+	r = guest_stream_open(s, g->loop, ret_fd);
+	if (r < 0)
 		return r;
-	}
-	s->fd = sv[0];
-	s->used = true;
-	*ret_fd = sv[1];
+	*since = now;
+	if (!control)
+		g->taken = g->acked = 0;
 	return 0;
+}
+
+bool guest_link_is_up(const struct guest_link *g)
+{
+	return g->hello && g->control.fd >= 0;
 }
 
 int guest_link_shutdown(struct guest_link *g, uint64_t grace_ns)
 {
-	uint8_t buf[64];
-	struct guest_writer w;
+	uint64_t ms = grace_ns / CLOCK_NS_PER_MS;
+	uint8_t buf[GUEST_SMALL_FRAME];
 
 	/* Before its configuration the guest has nothing to end, and would not understand. */
-	if (g->control.fd < 0 || !g->hello)
+	if (!guest_link_is_up(g))
 		return -ENOTCONN;
-	guest_writer_begin(&w, buf, sizeof(buf), GUEST_SHUTDOWN);
-	guest_put_u32(&w, GUEST_F_GRACE_MS, (uint32_t)(grace_ns / CLOCK_NS_PER_MS));
-	return send_frame(g, &w);
+	return guest_stream_send(&g->control, buf,
+		guest_make_u32(buf, GUEST_SHUTDOWN, GUEST_F_GRACE_MS,
+			ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX));
+}
+
+int guest_link_ping(struct guest_link *g)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
+	int r;
+
+	if (!guest_link_is_up(g))
+		return -ENOTCONN;
+	r = guest_stream_send(
+		&g->control, buf, guest_make_u64(buf, GUEST_PING, GUEST_F_BYTES, g->ping_sent + 1));
+	if (r == 0)
+		g->ping_sent++;
+	return r;
+}
+
+int guest_link_signal(struct guest_link *g, int signo)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
+
+	if (signo < 1 || signo > 64)
+		return -EINVAL;
+	if (!guest_link_is_up(g))
+		return -ENOTCONN;
+	return guest_stream_send(&g->control, buf, guest_make_signal(buf, (uint32_t)signo));
 }
 
 void guest_link_drain(struct guest_link *g)
 {
-	struct stream *both[] = { &g->log, &g->control };
+	struct guest_stream *both[] = { &g->log, &g->control };
 
 	for (size_t i = 0; i < array_size(both); i++) {
 		/*
@@ -350,9 +409,10 @@ void guest_link_drain(struct guest_link *g)
 		 * VMM was the guest's in the end and left somebody behind.
 		 */
 		for (int n = 0; n < DRAIN_READS && both[i]->fd >= 0; n++) {
-			if (stream_read(both[i]) != 1)
+			if (guest_stream_read(both[i]) != 1)
 				break;
 		}
-		stream_close(both[i]);
+		guest_stream_close(both[i]);
 	}
+	g->hello = false;
 }

@@ -20,7 +20,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static bool is_ready, is_exited, is_faulty;
+static bool is_ready, is_exited, is_faulty, is_linked;
+static unsigned pings;
 
 static void must(bool ok)
 {
@@ -31,7 +32,7 @@ static void must(bool ok)
 static void on_ready(void *user)
 {
 	(void)user;
-	must(!is_ready);
+	must(!is_ready && !is_faulty);
 	is_ready = true;
 }
 
@@ -46,9 +47,24 @@ static void on_exited(void *user, int code, int signal)
 static void on_fault(void *user, const char *text)
 {
 	(void)user;
+	must(!is_faulty);
 	is_faulty = true;
 	for (; *text; text++)
 		must(*text >= 0x20 && *text <= 0x7e);
+}
+
+static void on_beat(void *user)
+{
+	(void)user;
+	must(is_linked && pings > 0);
+	pings--;
+}
+
+static void on_linked(void *user, bool up)
+{
+	(void)user;
+	must(up != is_linked);
+	is_linked = up;
 }
 
 static off_t size_of(int dir, const char *name)
@@ -79,7 +95,13 @@ static int open_dir(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct guest_link_ops ops = { on_ready, on_exited, on_fault };
+	static const struct guest_link_ops ops = {
+		.ready = on_ready,
+		.exited = on_exited,
+		.fault = on_fault,
+		.beat = on_beat,
+		.linked = on_linked,
+	};
 	char *words[] = { (char *)"/bin/agent", NULL };
 	struct manifest m = {
 		.name = "a", .user = "1:1", .workdir = "/", .argv = words, .env = words + 1
@@ -90,7 +112,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	int dir = open_dir();
 	int fds[2];
 
-	is_ready = is_exited = is_faulty = false;
+	is_ready = is_exited = is_faulty = is_linked = false;
+	pings = 0;
 	must(loop_new(&loop, NULL) == 0);
 	must(agent_log_open(&cfg.log, dir, LOG_MAX, NULL) == 0);
 	must(guest_link_new(&g, loop, &cfg, NULL) == 0);
@@ -107,7 +130,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void)!send(fd, data, n, MSG_NOSIGNAL);
 		data += n;
 		len -= n;
+		pings += guest_link_ping(g) == 0;
 		must(loop_step(loop, 0, NULL) == 0);
+		must(guest_link_is_up(g) == is_linked);
 	}
 	(void)guest_link_shutdown(g, CLOCK_NS_PER_S);
 	guest_link_drain(g);

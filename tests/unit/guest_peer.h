@@ -42,6 +42,33 @@ static inline int peer_open(struct peer *p, struct loop *loop)
 	return sv[1];
 }
 
+/* For dial.h: the next attempt gets this (non-blocking), once. -1: refused. */
+static int peer_answer = -1;
+static unsigned peer_dialled;
+
+static inline int peer_dial(uint32_t port)
+{
+	int fd = peer_answer;
+
+	(void)port;
+	peer_dialled++;
+	peer_answer = -1;
+	return fd < 0 ? -ECONNREFUSED : fd;
+}
+
+/* Waits for an attempt, and is what it gets: our end is p's. */
+static inline void peer_accept(struct peer *p, struct loop *loop, unsigned timeout_ms)
+{
+	uint64_t end = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS;
+
+	peer_answer = peer_open(p, loop);
+	ck_assert_int_eq(fcntl(peer_answer, F_SETFL, O_NONBLOCK), 0);
+	while (peer_answer >= 0) {
+		ck_assert_uint_lt(clock_mono_ns(), end);
+		ck_assert_int_eq(loop_step(loop, 5, NULL), 0);
+	}
+}
+
 static inline void peer_close(struct peer *p)
 {
 	if (p->fd >= 0)

@@ -207,7 +207,7 @@ START_TEST(forward_keeps_every_byte)
 
 	ck_assert_int_eq(pipe2(p, O_CLOEXEC | O_NONBLOCK), 0);
 	ck_assert_int_eq(
-		forward_open(&side.fwd, loop, p[0], &side.chan, GUEST_STDERR, side_moved), 0);
+		forward_open(&side.fwd, loop, p[0], &side.chan.sink, GUEST_STDERR, side_moved), 0);
 	while (got < 3000000) {
 		for (int i = 0; p[1] >= 0 && i < 2000; i++) {
 			ssize_t n;
@@ -248,7 +248,7 @@ START_TEST(forward_without_a_stream_throws_away)
 
 	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
 	ck_assert_int_eq(
-		forward_open(&side.fwd, loop, p[0], &side.chan, GUEST_STDOUT, side_moved), 0);
+		forward_open(&side.fwd, loop, p[0], &side.chan.sink, GUEST_STDOUT, side_moved), 0);
 	peer_close(&peer);
 	for (int i = 0; i < 100; i++) {
 		ck_assert_int_eq((int)write(p[1], block, sizeof(block)), (int)sizeof(block));
@@ -267,7 +267,7 @@ START_TEST(settled_when_the_past_has_gone)
 
 	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
 	ck_assert_int_eq(
-		forward_open(&side.fwd, loop, p[0], &side.chan, GUEST_STDOUT, side_moved), 0);
+		forward_open(&side.fwd, loop, p[0], &side.chan.sink, GUEST_STDOUT, side_moved), 0);
 	ck_assert_int_eq((int)write(p[1], block, sizeof(block)), (int)sizeof(block));
 	ck_assert(!forward_settled(&side.fwd));
 	forward_settle(&side.fwd);
