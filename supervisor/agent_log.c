@@ -16,8 +16,8 @@
 #include <base/io.h>
 #include <base/log.h>
 
-#define LOG_NAME     "agent.log"
-#define LOG_NAME_OLD "agent.log.1"
+#include "log_reader.h"
+
 #define FOLLOW_CHUNK 16384
 #define FOLLOW_BATCH 16 /* chunks before others get their turn */
 #define OUT_MAX      32768
@@ -56,6 +56,7 @@ struct agent_log {
 	size_t out_len;
 	size_t out_max; /* a file holds that much */
 	LIST_HEAD(follower_list, follower) followers;
+	struct log_reader_list readers;
 };
 
 static int open_file(int dirfd, const char *name, int flags)
@@ -93,6 +94,7 @@ int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct
 	if (!l)
 		return kerr_errno(e, ENOMEM, "agent log");
 	LIST_INIT(&l->followers);
+	LIST_INIT(&l->readers);
 	l->dirfd = dirfd;
 	l->generation = 1;
 	l->half = max_bytes / 2;
@@ -100,12 +102,12 @@ int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct
 	l->line_max = l->out_max - PREFIX_MAX - 1;
 	if (l->line_max > AGENT_LOG_LINE_MAX)
 		l->line_max = AGENT_LOG_LINE_MAX;
-	l->fd = open_file(dirfd, LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
+	l->fd = open_file(dirfd, AGENT_LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
 	r = l->fd < 0 ? l->fd : end_last_line(l);
 	if (r < 0) {
 		close_fd(&l->fd);
 		free(l);
-		return kerr_errno(e, -r, "%s: open", LOG_NAME);
+		return kerr_errno(e, -r, "%s: open", AGENT_LOG_NAME);
 	}
 	*ret = l;
 	return 0;
@@ -127,15 +129,16 @@ static int rotate(struct agent_log *l)
 	int fd;
 
 	/* -ENOENT: the rename was done and the new file could not be made then. */
-	if (renameat(l->dirfd, LOG_NAME, l->dirfd, LOG_NAME_OLD) < 0 && errno != ENOENT)
+	if (renameat(l->dirfd, AGENT_LOG_NAME, l->dirfd, AGENT_LOG_NAME_OLD) < 0 && errno != ENOENT)
 		return -errno;
-	fd = open_file(l->dirfd, LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
+	fd = open_file(l->dirfd, AGENT_LOG_NAME, O_RDWR | O_CREAT | O_APPEND);
 	if (fd < 0)
 		return fd;
 	close_fd(&l->fd);
 	l->fd = fd;
 	l->size = 0;
 	l->generation++;
+	log_readers_rotated(&l->readers, fd);
 	return 0;
 }
 
@@ -200,6 +203,12 @@ static void wake_followers(struct agent_log *l)
 		f->newest = l->generation;
 		(void)loop_fd_mod(&f->w, EPOLLOUT);
 	}
+	log_readers_wake(&l->readers);
+}
+
+struct log_reader_list *agent_log_readers(struct agent_log *l)
+{
+	return &l->readers;
 }
 
 void agent_log_append(struct agent_log *l, enum agent_log_stream s, const void *data, size_t len)
@@ -267,6 +276,7 @@ void agent_log_close(struct agent_log *l)
 		LIST_REMOVE(f, link);
 		f->live = NULL;
 	}
+	log_readers_end(&l->readers);
 	close_fd(&l->fd);
 	free(l);
 }
@@ -287,7 +297,8 @@ static int follower_next(struct follower *f)
 	close_fd(&f->fd);
 	f->offset = 0;
 	f->generation = next;
-	f->fd = open_file(f->dirfd, next == f->newest ? LOG_NAME : LOG_NAME_OLD, O_RDONLY);
+	f->fd = open_file(
+		f->dirfd, next == f->newest ? AGENT_LOG_NAME : AGENT_LOG_NAME_OLD, O_RDONLY);
 	if (f->fd < 0 && f->fd != -ENOENT)
 		return f->fd;
 	return 1;

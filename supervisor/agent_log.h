@@ -15,11 +15,14 @@
  * guest's word.
  */
 #define AGENT_LOG_LINE_MAX 8192u /* less in a log that is very small */
+#define AGENT_LOG_NAME     "agent.log"
+#define AGENT_LOG_NAME_OLD "agent.log.1"
 #define AGENT_LOG_MIN      4096u
 
 enum agent_log_stream { AGENT_LOG_STDOUT, AGENT_LOG_STDERR };
 
 struct agent_log;
+struct log_reader_list;
 
 /* dirfd is borrowed for the log's lifetime. max_bytes: AGENT_LOG_MIN or more. */
 int agent_log_open(struct agent_log **ret, int dirfd, uint64_t max_bytes, struct kerr *e);
@@ -43,3 +46,6 @@ void agent_log_settle(struct agent_log *l);
  */
 int agent_log_stream(
 	struct loop *loop, int dirfd, struct agent_log *live, int sock, struct kerr *e);
+
+/* Those who follow it, for log_reader.c. */
+struct log_reader_list *agent_log_readers(struct agent_log *l);

@@ -13,11 +13,15 @@
 #include <base/log.h>
 
 #include "client.h"
+#include "exchange.h"
+#include "http.h"
 
 /* Progress is dropped when so many replies wait. */
 #define PROGRESS_QUEUE 16u
 /* Nobody is accepted for so long when descriptors ran out. */
-#define PAUSE_NS (200 * CLOCK_NS_PER_MS)
+/* What is on its way to clients at kosvmd's end gets so long. */
+#define API_PATIENCE_MS 2000
+#define PAUSE_NS        (200 * CLOCK_NS_PER_MS)
 
 static void reply_free(struct client *c, struct reply *q)
 {
@@ -267,6 +271,7 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
 int api_listen(struct sup *s, struct kerr *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	char path[300];
 	int r;
 
 	if (strlen(s->paths.socket) >= sizeof(sa.sun_path))
@@ -284,7 +289,14 @@ int api_listen(struct sup *s, struct kerr *e)
 		return kerr_errno(e, errno, "%s: listen", s->paths.socket);
 	s->listener.fn = listener_ready;
 	r = loop_fd_add(s->loop, &s->listener, s->listen_fd, EPOLLIN);
-	return r < 0 ? kerr_errno(e, -r, "%s: watch", s->paths.socket) : 0;
+	if (r < 0)
+		return kerr_errno(e, -r, "%s: watch", s->paths.socket);
+	(void)snprintf(path, sizeof(path), "%s/kosvmd.http", s->paths.run_dir);
+	r = http_open(&s->http, s, path, e);
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/kosvmd.fds", s->paths.run_dir);
+	return exchange_open(&s->exchange, s, path, e);
 }
 
 void api_done(struct sup *s)
@@ -298,4 +310,8 @@ void api_done(struct sup *s)
 	close_fd(&s->listen_fd);
 	while ((c = LIST_FIRST(&s->clients)))
 		client_free(c);
+	http_close(s->http, API_PATIENCE_MS);
+	exchange_close(s->exchange);
+	s->http = NULL;
+	s->exchange = NULL;
 }

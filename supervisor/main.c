@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/io.h>
 #include <base/log.h>
 #include <base/units.h>
@@ -245,6 +246,7 @@ static int run(struct kerr *e)
 		.listen_fd = -1,
 		.listener = LOOP_FD_INIT,
 		.listener_pause = LOOP_TIMER_INIT,
+		.started_ns = clock_real_ns(),
 		.notify = NOTIFY_INIT };
 	int r;
 

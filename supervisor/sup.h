@@ -13,6 +13,8 @@
 
 struct agent;
 struct client;
+struct exchange;
+struct http;
 
 /*
  * kosvmd as a whole: one event loop, one thread. Everything below is
@@ -36,6 +38,9 @@ struct sup {
 	LIST_HEAD(client_list, client) clients;
 	LIST_HEAD(agent_list, agent) agents;
 	struct events events;
+	struct http *http;         /* the API */
+	struct exchange *exchange; /* descriptors beside it */
+	uint64_t started_ns;
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */
 };
