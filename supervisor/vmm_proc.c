@@ -1,19 +1,18 @@
-#include "vmm_proc.h"
+#include "vmm_proc_impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/clock.h>
-#include <base/log.h>
 
 #define BATCH     64   /* messages handled before other watchers get their turn */
 #define LAST_MOST 4096 /* messages taken from a VMM that has ended; more than a socket holds */
@@ -21,63 +20,67 @@
 #define ERRNO_MAX 4095
 
 /* A VMM that said its last word, or closed its socket, has this long to be gone. */
-#define LINGER_NS (5 * CLOCK_NS_PER_S)
+#define LINGER_NS   (5 * CLOCK_NS_PER_S)
+#define PATIENCE_NS (10 * CLOCK_NS_PER_S)
+/* How long vmm_proc_free waits for a process that was killed. */
+#define REAP_MS 10000
 
-struct vmm_proc {
-	struct loop_fd w;
-	struct loop_pid pidw;
-	struct loop_timer linger;
-	struct loop *loop;
-	int sock;
-	bool running; /* it said so */
-	pid_t pid;    /* 0 once reaped */
-	enum vmm_end reason;
-	char text[512];
-	const struct vmm_proc_ops *ops;
-	void *user;
-};
+#ifndef P_PIDFD
+#define P_PIDFD 3 /* <linux/wait.h>, which does not go together with <sys/wait.h> */
+#endif
 
-/* Between fork and exec: only async-signal-safe calls. */
-static _Noreturn void child_exec(int program_fd, int sock, int stderr_fd)
+struct vmm_proc *vmm_proc_new(struct loop *loop, const struct vmm_proc_ops *ops, void *user)
 {
-	static char name[] = "kosvm-vmm";
-	char *const argv[] = { name, NULL };
-	char *const envp[] = { NULL };
-	sigset_t none;
-	int null;
+	struct vmm_proc *p = calloc(1, sizeof(*p));
 
-	null = open("/dev/null", O_RDWR);
-	if (null < 0)
-		_exit(126);
-	/* Move what is kept out of the way of 0..3 first. */
-	sock = fcntl(sock, F_DUPFD, 16);
-	stderr_fd = fcntl(stderr_fd, F_DUPFD, 16);
-	program_fd = fcntl(program_fd, F_DUPFD, 16);
-	null = fcntl(null, F_DUPFD, 16);
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(stderr_fd, 2) < 0 ||
-		dup2(sock, VMM_PROTO_FD) < 0 || dup2(program_fd, VMM_PROTO_FD + 1) < 0)
-		_exit(126);
-	(void)syscall(SYS_close_range, VMM_PROTO_FD + 2, ~0U, 0);
-	(void)fcntl(VMM_PROTO_FD + 1, F_SETFD, FD_CLOEXEC);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)signal(SIGPIPE, SIG_DFL);
-	(void)setsid();
-	(void)fexecve(VMM_PROTO_FD + 1, argv, envp);
-	_exit(127);
+	if (!p)
+		return NULL;
+	p->loop = loop;
+	p->ops = ops;
+	p->user = user;
+	p->w.fd = -1;
+	p->pidw.w.fd = -1;
+	p->linger.w.fd = -1;
+	p->patience.w.fd = -1;
+	p->retry.w.fd = -1;
+	p->sock = -1;
+	p->pidfd = -1;
+	p->dirfd = -1;
+	p->patience_ns = PATIENCE_NS;
+	p->next_request = 1;
+	STAILQ_INIT(&p->requests);
+	return p;
+}
+
+void vmm_text_clean(char *s)
+{
+	for (; *s; s++) {
+		if (*s < 0x20 || *s > 0x7e)
+			*s = '?';
+	}
+}
+
+void vmm_proc_condemn(struct vmm_proc *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	loop_fd_del(&p->w);
+	loop_timer_done(&p->retry);
+	if (!p->condemned) {
+		p->condemned = true;
+		p->reason = VMM_END_ERROR;
+		va_start(ap, fmt);
+		(void)vsnprintf(p->text, sizeof(p->text), fmt, ap);
+		va_end(ap);
+	}
+	vmm_proc_kill(p); /* process_ended follows */
 }
 
 static void take_end(struct vmm_proc *p, const struct vmm_msg_ended *m)
 {
-	p->reason = m->reason >= VMM_END_POWEROFF && m->reason <= VMM_END_ERROR
-		? (enum vmm_end)m->reason
-		: VMM_END_ERROR;
+	p->reason = (enum vmm_end)m->reason;
 	(void)snprintf(p->text, sizeof(p->text), "%.*s", (int)sizeof(m->text), m->text);
-	/* It ends up in logs and on terminals, and the VMM may be the guest's by now. */
-	for (char *s = p->text; *s; s++) {
-		if (*s < 0x20 || *s > 0x7e)
-			*s = '?';
-	}
+	vmm_text_clean(p->text);
 }
 
 static void linger_passed(struct loop_timer *t)
@@ -89,13 +92,49 @@ static void linger_start(struct vmm_proc *p)
 {
 	if (p->linger.w.loop)
 		return; /* its clock is not set back by saying it again */
+	loop_timer_done(&p->patience); /* it owes no answer any more, only its end */
 	p->linger.fn = linger_passed;
 	if (loop_timer_set(p->loop, &p->linger, LINGER_NS, 0) < 0)
 		vmm_proc_kill(p);
 }
 
+static void patience_passed(struct loop_timer *t)
+{
+	struct vmm_proc *p = container_of(t, struct vmm_proc, patience);
+	const char *what = vmm_request_waiting(p);
+	unsigned long long s = p->patience_ns / CLOCK_NS_PER_S;
+
+	if (what)
+		vmm_proc_condemn(p, "VMM did not answer %s within %llu s", what, s);
+	else if (p->attach_error)
+		vmm_proc_condemn(p, "VMM could not be attached to within %llu s: %s", s,
+			strerror(p->attach_error));
+	else
+		vmm_proc_condemn(p, "VMM did not answer ATTACH within %llu s", s);
+}
+
+void vmm_proc_wait_answer(struct vmm_proc *p, bool on)
+{
+	p->patience.fn = patience_passed;
+	if (!on && !p->patience.w.loop)
+		return;
+	if (loop_timer_set(p->loop, &p->patience, on ? p->patience_ns : 0, 0) < 0 && on)
+		vmm_proc_condemn(p, "no timer for what the VMM has to answer");
+}
+
+void vmm_proc_set_patience(struct vmm_proc *p, uint64_t ns)
+{
+	p->patience_ns = ns ? ns : PATIENCE_NS;
+	if (!p->attached || vmm_request_waiting(p))
+		vmm_proc_wait_answer(p, true);
+}
+
+/* What may come, once it is attached; before that a VMM has one thing to say. */
 static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 {
+	if (!p->attached)
+		return m->type == VMM_MSG_ATTACHED ? vmm_adopt_attached(p, &m->u.attached)
+						   : -EPROTO;
 	switch (m->type) {
 	case VMM_MSG_RUNNING:
 		if (p->running)
@@ -112,6 +151,10 @@ static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 			return -EPROTO;
 		p->ops->connected(p->user, m->u.connected.id, m->u.connected.result);
 		return 0;
+	case VMM_MSG_REPLY:
+		if (m->u.reply.result < -ERRNO_MAX)
+			return -EPROTO;
+		return vmm_request_reply(p, &m->u.reply);
 	case VMM_MSG_ENDED:
 		take_end(p, &m->u.ended);
 		linger_start(p);
@@ -121,160 +164,134 @@ static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 	}
 }
 
-/* Returns false when the socket is of no more use. */
-static bool drain(struct vmm_proc *p, int most)
+/* End of stream, or none to speak of. */
+static void hung_up(struct vmm_proc *p, int error)
+{
+	if (p->attached) {
+		loop_fd_del(&p->w); /* the pidfd tells the rest */
+		linger_start(p);
+	} else {
+		vmm_adopt_again(p, error);
+	}
+}
+
+/* Reads what is there; the watch is gone when the socket is of no more use. */
+static void drain(struct vmm_proc *p, int most)
 {
 	struct vmm_msg *m = malloc(sizeof(*m));
-	bool alive = true;
 
-	while (m && alive && most-- > 0) {
+	while (m && most-- > 0 && p->w.loop) {
 		int r = vmm_proto_recv(p->sock, m);
 
 		if (r == -EAGAIN)
 			break;
+		if (r == 0 || r == -ECONNRESET) {
+			hung_up(p, ECONNRESET);
+			break;
+		}
 		if (r == 1) {
 			/* A VMM has no descriptors to give. */
 			for (size_t i = 0; i < m->nfds; i++)
 				(void)close(m->fds[i]);
 			r = handle(p, m);
-		} else if (r == 0) {
-			linger_start(p);
-			alive = false;
-			break;
 		}
-		if (r < 0) {
-			p->reason = VMM_END_ERROR;
-			(void)snprintf(p->text, sizeof(p->text), "VMM broke the protocol");
-			vmm_proc_kill(p);
-			alive = false;
-		}
+		if (r < 0)
+			vmm_proc_condemn(p, "VMM broke the protocol");
 	}
 	free(m);
-	return alive;
 }
 
 static void sock_ready(struct loop_fd *w, uint32_t events)
 {
 	struct vmm_proc *p = container_of(w, struct vmm_proc, w);
 
-	(void)events;
-	if (!drain(p, BATCH))
-		loop_fd_del(&p->w); /* the pidfd tells the rest */
+	if (events & EPOLLOUT)
+		vmm_request_pump(p);
+	if (p->w.loop)
+		drain(p, BATCH);
+}
+
+int vmm_proc_take_socket(struct vmm_proc *p, int fd)
+{
+	int r;
+
+	vmm_proc_drop_socket(p);
+	p->w.fn = sock_ready;
+	r = loop_fd_add(p->loop, &p->w, fd, EPOLLIN);
+	if (r < 0)
+		(void)close(fd);
+	else
+		p->sock = fd;
+	return r;
+}
+
+void vmm_proc_drop_socket(struct vmm_proc *p)
+{
+	loop_fd_del(&p->w);
+	close_fd(&p->sock);
+}
+
+/* Takes the status of a child that has ended, so that nothing of it stays. */
+static void reap(struct vmm_proc *p)
+{
+	siginfo_t si = { 0 };
+	int r;
+
+	do
+		r = waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG);
+	while (r < 0 && errno == EINTR);
+	close_fd(&p->pidfd);
+	if (p->reason != 0)
+		return;
+	if (r < 0 || si.si_pid == 0) /* it is init's child now */
+		(void)snprintf(p->text, sizeof(p->text),
+			"VMM ended; how is not known, it was started by an earlier kosvmd");
+	else if (si.si_code == CLD_EXITED)
+		(void)snprintf(p->text, sizeof(p->text), "VMM ended with code %d", si.si_status);
+	else
+		(void)snprintf(p->text, sizeof(p->text), "VMM was killed by signal %d (%s)",
+			si.si_status, strsignal(si.si_status));
+}
+
+static void release(struct vmm_proc *p)
+{
+	loop_fd_del(&p->w);
+	loop_pid_done(&p->pidw);
+	loop_timer_done(&p->linger);
+	loop_timer_done(&p->patience);
+	loop_timer_done(&p->retry);
 }
 
 static void process_ended(struct loop_pid *lp)
 {
 	struct vmm_proc *p = container_of(lp, struct vmm_proc, pidw);
-	int status = 0;
 
-	if (p->w.loop)
-		(void)drain(p, LAST_MOST);
-	loop_fd_del(&p->w);
-	loop_timer_done(&p->linger);
-	while (waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	p->pid = 0;
-	if (p->reason == 0) {
-		if (WIFSIGNALED(status))
-			(void)snprintf(p->text, sizeof(p->text), "VMM was killed by signal %d (%s)",
-				WTERMSIG(status), strsignal(WTERMSIG(status)));
-		else
-			(void)snprintf(p->text, sizeof(p->text), "VMM ended with code %d",
-				WEXITSTATUS(status));
-	}
+	if (p->attached)
+		drain(p, LAST_MOST);
+	release(p);
+	reap(p);
+	vmm_request_fail_all(p, -ECONNRESET);
 	p->ops->gone(p->user, p->reason, p->text);
 }
 
-static int send_boot(struct vmm_proc *p, const struct vmm_proc_config *cfg, struct kerr *e)
+int vmm_proc_watch(struct vmm_proc *p, struct kerr *e)
 {
-	_cleanup_free_ uint8_t *fdt = malloc(BOARD_FDT_MAX);
-	int len;
-	int r;
+	/* The loop closes its own before it tells. */
+	int fd = dup(p->pidfd);
+	int r = fd < 0 ? -errno : 0;
 
-	if (!fdt)
-		return kerr_errno(e, ENOMEM, "board");
-	len = board_encode(cfg->board, fdt, BOARD_FDT_MAX, e);
-	if (len < 0)
-		return len;
-	r = vmm_proto_send(p->sock, VMM_MSG_BOOT, fdt, (size_t)len, cfg->fds, cfg->nfds);
-	if (r < 0)
-		return kerr_errno(e, -r, "send the board to the VMM");
-	return 0;
-}
-
-static int watch(struct vmm_proc *p, struct loop *loop, struct kerr *e)
-{
-	int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
-	int r;
-
-	if (pidfd < 0)
-		return kerr_errno(e, errno, "pidfd_open");
 	p->pidw.fn = process_ended;
-	r = loop_pid_add(loop, &p->pidw, pidfd);
-	if (r < 0) {
-		(void)close(pidfd);
-		return kerr_errno(e, -r, "watch the VMM");
-	}
-	p->w.fn = sock_ready;
-	r = loop_fd_add(loop, &p->w, p->sock, EPOLLIN);
-	if (r < 0)
-		return kerr_errno(e, -r, "watch the VMM");
-	return 0;
-}
-
-int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_proc_config *cfg,
-	const struct vmm_proc_ops *ops, void *user, struct kerr *e)
-{
-	_cleanup_close_ int program = open(cfg->program, O_RDONLY | O_CLOEXEC);
-	_cleanup_close_ int child_end = -1;
-	struct vmm_proc *p;
-	int sv[2];
-	int r;
-
-	if (program < 0)
-		return kerr_errno(e, errno, "%s: open", cfg->program);
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return kerr_errno(e, ENOMEM, "VMM");
-	p->loop = loop;
-	p->w.fd = -1;
-	p->pidw.w.fd = -1;
-	p->linger.w.fd = -1;
-	p->sock = -1;
-	p->ops = ops;
-	p->user = user;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv) < 0) {
-		r = kerr_errno(e, errno, "VMM: socketpair");
-		goto fail;
-	}
-	p->sock = sv[0];
-	child_end = sv[1];
-	/* Before there is a process: it never finds its socket empty. */
-	r = send_boot(p, cfg, e);
-	if (r < 0)
-		goto fail;
-	p->pid = fork();
-	if (p->pid < 0) {
-		r = kerr_errno(e, errno, "VMM: fork");
-		p->pid = 0;
-		goto fail;
-	}
-	if (p->pid == 0)
-		child_exec(program, child_end, cfg->stderr_fd);
-	r = watch(p, loop, e);
-	if (r < 0)
-		goto fail;
-	*ret = p;
-	return 0;
-fail:
-	vmm_proc_free(p);
-	return r;
+	if (r == 0)
+		r = loop_pid_add(p->loop, &p->pidw, fd);
+	if (r < 0 && fd >= 0)
+		(void)close(fd);
+	return r < 0 ? kerr_errno(e, -r, "watch the VMM") : 0;
 }
 
 static int send_with_fd(
 	struct vmm_proc *p, enum vmm_msg_type type, const void *payload, size_t len, int fd)
 {
-	int r = vmm_proto_send(p->sock, type, payload, len, &fd, 1);
+	int r = p->attached ? vmm_proto_send(p->sock, type, payload, len, &fd, 1) : -ENOTCONN;
 
 	(void)close(fd);
 	return r;
@@ -298,37 +315,57 @@ int vmm_proc_refuse(struct vmm_proc *p, uint64_t id)
 {
 	struct vmm_msg_id m = { .id = id };
 
+	if (!p->attached)
+		return -ENOTCONN;
 	return vmm_proto_send(p->sock, VMM_MSG_REFUSE, &m, sizeof(m), NULL, 0);
 }
 
 int vmm_proc_quit(struct vmm_proc *p)
 {
+	if (!p->attached)
+		return -ENOTCONN;
 	return vmm_proto_send(p->sock, VMM_MSG_QUIT, NULL, 0, NULL, 0);
 }
 
 void vmm_proc_kill(struct vmm_proc *p)
 {
-	if (p->pid > 0)
-		(void)kill(p->pid, SIGKILL);
+	if (p->pidfd >= 0)
+		(void)syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
 }
 
 pid_t vmm_proc_pid(const struct vmm_proc *p)
 {
-	return p->pid;
+	return p->pidfd >= 0 ? p->id.pid : 0;
+}
+
+void vmm_proc_identity(const struct vmm_proc *p, struct vmm_identity *ret)
+{
+	*ret = p->id;
+}
+
+void vmm_proc_detach(struct vmm_proc *p)
+{
+	if (!p)
+		return;
+	release(p);
+	vmm_request_fail_all(p, -ECANCELED);
+	close_fd(&p->pidfd);
+	close_fd(&p->sock);
+	close_fd(&p->dirfd);
+	free(p);
 }
 
 void vmm_proc_free(struct vmm_proc *p)
 {
 	if (!p)
 		return;
-	loop_fd_del(&p->w);
-	loop_pid_done(&p->pidw);
-	loop_timer_done(&p->linger);
-	if (p->pid > 0) {
+	if (p->pidfd >= 0) {
+		struct pollfd ended = { .fd = p->pidfd, .events = POLLIN };
+
 		vmm_proc_kill(p);
-		while (waitpid(p->pid, NULL, 0) < 0 && errno == EINTR)
+		while (poll(&ended, 1, REAP_MS) < 0 && errno == EINTR)
 			;
+		reap(p);
 	}
-	close_fd(&p->sock);
-	free(p);
+	vmm_proc_detach(p);
 }

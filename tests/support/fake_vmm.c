@@ -1,6 +1,7 @@
 /*
  * Stands in for kosvm-vmm in the tests of kosvmd: speaks vmm_proto on
- * descriptor 3 and misbehaves as the board's command line says.
+ * descriptor 3, or with whoever attaches to its listener, and misbehaves as
+ * the board's command line says.
  */
 #include <dirent.h>
 #include <poll.h>
@@ -17,16 +18,24 @@
 static struct vmm_msg msg;
 static struct board board;
 static int control = -1; /* stream to the guest's control port of kosvmd */
+static int sock = VMM_PROTO_FD;
+static int listener = -1, end_file = -1;
+static uint32_t flags;
+
+static bool told(const char *order)
+{
+	return strstr(board.cmdline, order) != NULL;
+}
 
 static void say(enum vmm_msg_type type, const void *p, size_t len)
 {
 	/* What a test of bad behaviour cannot deliver it need not. */
-	(void)!vmm_proto_send(VMM_PROTO_FD, type, p, len, NULL, 0);
+	(void)!vmm_proto_send(sock, type, p, len, NULL, 0);
 }
 
 static void wait_readable(void)
 {
-	struct pollfd p = { .fd = VMM_PROTO_FD, .events = POLLIN };
+	struct pollfd p = { .fd = sock, .events = POLLIN };
 
 	(void)poll(&p, 1, -1);
 }
@@ -36,6 +45,8 @@ static void ended(enum vmm_end reason, const char *text)
 	struct vmm_msg_ended m = { .reason = reason };
 
 	(void)snprintf(m.text, sizeof(m.text), "%s", text);
+	if (end_file >= 0)
+		(void)!pwrite(end_file, &m, sizeof(m), 0);
 	say(VMM_MSG_ENDED, &m, sizeof(m));
 }
 
@@ -67,42 +78,107 @@ static void handle_connect(void)
 	say(VMM_MSG_CONNECTED, &m, sizeof(m));
 }
 
+static void handle_request(void)
+{
+	struct vmm_reply m = { .id = msg.u.id.id, .stats = { .vcpu_ns = 1000 + msg.u.id.id } };
+
+	if (told("mum"))
+		return;
+	if (told("liar"))
+		m.id++;
+	if (told("unable"))
+		m.result = -5;
+	else if (msg.type == VMM_MSG_PAUSE)
+		flags |= VMM_F_PAUSED;
+	else if (msg.type == VMM_MSG_RESUME)
+		flags &= ~(uint32_t)VMM_F_PAUSED;
+	m.flags = flags;
+	say(VMM_MSG_REPLY, &m, sizeof(m));
+}
+
+/* What an earlier kosvmd left is taken over by the next one that knows the boot id. */
+static void wait_for_master(void)
+{
+	static int slammed;
+
+	(void)close(sock);
+	for (;;) {
+		struct vmm_msg_attached m = { .flags = flags };
+		bool good;
+
+		sock = accept(listener, NULL, NULL);
+		if (sock < 0) {
+			struct pollfd p = { .fd = listener, .events = POLLIN };
+
+			(void)poll(&p, 1, -1);
+			continue;
+		}
+		good = vmm_proto_recv(sock, &msg) == 1 && msg.type == VMM_MSG_ATTACH &&
+			memcmp(msg.u.attach.boot_id, board.boot_id, BOARD_BOOT_ID_LEN) == 0;
+		if (told("never-attaches"))
+			(void)pause();
+		if (told("garbage-attach"))
+			say(VMM_MSG_RUNNING, NULL, 0);
+		if (!good || told("slams") || (told("hesitates") && slammed++ < 2)) {
+			(void)close(sock);
+			continue;
+		}
+		say(VMM_MSG_ATTACHED, &m, sizeof(m));
+		return;
+	}
+}
+
+static void handle_message(void)
+{
+	int r = vmm_proto_recv(sock, &msg);
+
+	if (r == 0 && listener >= 0) {
+		wait_for_master();
+		return;
+	}
+	if (r != 1)
+		exit(8);
+	if (msg.type == VMM_MSG_ACCEPT && msg.u.id.id == 1) {
+		control = msg.fds[0];
+		frame(GUEST_HELLO, GUEST_F_PROTO_VERSION, GUEST_PROTO_VERSION);
+	} else if (msg.type == VMM_MSG_CONNECT) {
+		handle_connect();
+	} else if (msg.type >= VMM_MSG_PAUSE && msg.type <= VMM_MSG_STATS) {
+		handle_request();
+	} else if (msg.type == VMM_MSG_QUIT && !told("stubborn")) {
+		ended(VMM_END_QUIT, "as told");
+		exit(0);
+	}
+}
+
 /* A guest that works: control stream, HELLO, READY, and EXITED when told so. */
 static void serve(void)
 {
-	struct pollfd p[2] = { { .fd = VMM_PROTO_FD, .events = POLLIN }, { .events = POLLIN } };
-	bool deaf = strstr(board.cmdline, "deaf");
 	char buf[4096];
 
 	for (;;) {
-		p[1].fd = deaf ? -1 : control;
+		struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
+			{ .fd = told("deaf") ? -1 : control, .events = POLLIN } };
+
 		if (poll(p, 2, -1) < 0)
 			exit(9);
 		if (p[1].fd >= 0 && p[1].revents) {
 			ssize_t n = read(control, buf, sizeof(buf));
 
-			if (n >= 8 && buf[0] == GUEST_CONFIG) {
+			if (n <= 0) { /* kosvmd has gone */
+				(void)close(control);
+				control = -1;
+			} else if (n >= 8 && buf[0] == GUEST_CONFIG) {
 				frame(GUEST_READY, GUEST_F_PID, 7);
-				if (strstr(board.cmdline, "exits"))
+				if (told("exits"))
 					frame(GUEST_EXITED, GUEST_F_CODE, 5);
 			} else if (n >= 8 && buf[0] == GUEST_SHUTDOWN) {
 				ended(VMM_END_POWEROFF, "");
 				exit(0);
 			}
 		}
-		if (!p[0].revents)
-			continue;
-		if (vmm_proto_recv(VMM_PROTO_FD, &msg) != 1)
-			exit(8);
-		if (msg.type == VMM_MSG_ACCEPT && msg.u.id.id == 1) {
-			control = msg.fds[0];
-			frame(GUEST_HELLO, GUEST_F_PROTO_VERSION, GUEST_PROTO_VERSION);
-		} else if (msg.type == VMM_MSG_CONNECT) {
-			handle_connect();
-		} else if (msg.type == VMM_MSG_QUIT && !strstr(board.cmdline, "stubborn")) {
-			ended(VMM_END_QUIT, "as told");
-			exit(0);
-		}
+		if (p[0].revents)
+			handle_message();
 	}
 }
 
@@ -136,7 +212,7 @@ static void tell_surroundings(void)
 static void flood(void)
 {
 	for (uint64_t id = 1;; id++) {
-		struct pollfd p = { .fd = VMM_PROTO_FD, .events = POLLOUT };
+		struct pollfd p = { .fd = sock, .events = POLLOUT };
 
 		connect_guest(id, 2, 99);
 		(void)poll(&p, 1, -1);
@@ -147,20 +223,22 @@ int main(void)
 {
 	const struct vmm_msg_connected least = { .id = 1, .result = INT32_MIN };
 	const char *order;
-	char peek;
 
-	/* It finds its board at once, or the test fails. */
-	if (recv(VMM_PROTO_FD, &peek, 1, MSG_PEEK | MSG_DONTWAIT) < 1)
-		return 7;
-	if (vmm_proto_recv(VMM_PROTO_FD, &msg) != 1 || msg.type != VMM_MSG_BOOT)
+	/* The socket blocks until kosvmd has written down who we are. */
+	if (vmm_proto_recv(sock, &msg) != 1 || msg.type != VMM_MSG_BOOT)
 		return 6;
 	if (board_decode(msg.u.board, msg.len, (unsigned)msg.nfds, &board, NULL) < 0)
 		return 5;
 	order = board.cmdline;
+	if (board.listen_fd != BOARD_NO_FD)
+		listener = msg.fds[board.listen_fd];
+	if (board.end_fd != BOARD_NO_FD)
+		end_file = msg.fds[board.end_fd];
 	if (strstr(order, "surroundings")) {
 		tell_surroundings();
 		return 0;
 	}
+	flags = VMM_F_RUNNING;
 	say(VMM_MSG_RUNNING, NULL, 0);
 	if (strstr(order, "serve")) {
 		connect_guest(1, 2, GUEST_PORT_CONTROL);
@@ -180,7 +258,7 @@ int main(void)
 		return 1;
 	}
 	if (strstr(order, "garbage"))
-		(void)!send(VMM_PROTO_FD, "xyz", 3, MSG_NOSIGNAL);
+		(void)!send(sock, "xyz", 3, MSG_NOSIGNAL);
 	if (strstr(order, "twice"))
 		say(VMM_MSG_RUNNING, NULL, 0);
 	if (strstr(order, "least"))
@@ -190,7 +268,7 @@ int main(void)
 	if (strstr(order, "stays"))
 		ended(VMM_END_POWEROFF, "");
 	if (strstr(order, "mute"))
-		(void)close(VMM_PROTO_FD);
+		(void)close(sock);
 	for (;;)
 		(void)pause();
 }
