@@ -28,6 +28,7 @@ struct virtio_blk {
 	 */
 	pthread_mutex_t serving;
 	bool active;
+	_Atomic bool held; /* requests stay where they are */
 	bool started;
 	_Atomic bool stop;
 	pthread_t worker;
@@ -47,14 +48,20 @@ static void wake(int fd)
 	(void)n; /* full: awake already */
 }
 
-/* b->serving held. Until the queue is empty, broken, or a reset waits. */
+/* A reset, or whoever holds the device, waits. */
+static bool leave(const struct virtio_blk *b)
+{
+	return atomic_load(&b->ctx.disk.quiesce) || atomic_load(&b->held);
+}
+
+/* b->serving held. Until the queue is empty, broken, or somebody waits. */
 static void serve(struct virtio_blk *b)
 {
 	struct virtq *q = &b->dev.queues[0];
 
 	do {
 		virtq_disable_notify(q);
-		while (!atomic_load(&b->ctx.disk.quiesce)) {
+		while (!leave(b)) {
 			uint32_t written;
 			int r = virtq_pop(q, &b->chain);
 
@@ -72,7 +79,7 @@ static void serve(struct virtio_blk *b)
 			virtq_push(q, b->chain.head, written);
 			virtio_dev_signal_used(&b->dev, q);
 		}
-		if (atomic_load(&b->ctx.disk.quiesce))
+		if (leave(b))
 			return;
 	} while (virtq_enable_notify(q));
 }
@@ -256,6 +263,18 @@ void virtio_blk_free(struct virtio_blk *b)
 	close_fd(&b->ctx.disk.fd);
 	(void)pthread_mutex_destroy(&b->serving);
 	free(b);
+}
+
+void virtio_blk_hold(struct virtio_blk *b, bool held)
+{
+	atomic_store(&b->held, held);
+	if (!held) {
+		wake(b->dev.notify[0]);
+		return;
+	}
+	/* The worker has seen it, or will before it begins another. */
+	(void)pthread_mutex_lock(&b->serving);
+	(void)pthread_mutex_unlock(&b->serving);
 }
 
 struct virtio_dev *virtio_blk_dev(struct virtio_blk *b)

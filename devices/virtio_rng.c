@@ -20,6 +20,7 @@ struct virtio_rng {
 	 */
 	pthread_mutex_t serving;
 	bool active;
+	bool held; /* loop thread */
 };
 
 static struct virtio_rng *rng_of(struct virtio_dev *dev)
@@ -110,7 +111,7 @@ static void rng_kicked(struct loop_fd *w, uint32_t events)
 	if (read(w->fd, &count, sizeof(count)) < 0)
 		return;
 	(void)pthread_mutex_lock(&r->serving);
-	if (r->active)
+	if (r->active && !r->held)
 		serve(r);
 	(void)pthread_mutex_unlock(&r->serving);
 }
@@ -192,6 +193,16 @@ void virtio_rng_free(struct virtio_rng *r)
 	virtio_dev_done(&r->dev);
 	(void)pthread_mutex_destroy(&r->serving);
 	free(r);
+}
+
+void virtio_rng_hold(struct virtio_rng *r, bool held)
+{
+	uint64_t one = 1;
+
+	r->held = held;
+	/* A full counter has been seen to. */
+	if (!held)
+		(void)!write(r->dev.notify[0], &one, sizeof(one));
 }
 
 struct virtio_dev *virtio_rng_dev(struct virtio_rng *r)

@@ -59,7 +59,7 @@ void vsock_serve_event(struct virtio_vsock *v)
 	struct virtq *q = &v->dev.queues[VSOCK_QUEUE_EVENT];
 	int r;
 
-	if (!v->active || !v->event_due)
+	if (!v->active || v->held || !v->event_due)
 		return;
 	r = virtq_pop(q, &v->chain);
 	if (r == 0 && virtq_enable_notify(q))
@@ -79,6 +79,8 @@ void vsock_serve_event(struct virtio_vsock *v)
 
 void vsock_serve(struct virtio_vsock *v, bool tx)
 {
+	if (v->held)
+		return; /* all is looked at again when it is not */
 	tx = tx || v->tx_stalled;
 	do {
 		if (tx)

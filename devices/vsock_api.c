@@ -94,6 +94,29 @@ void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id)
 	vsock_leave(v, false);
 }
 
+void virtio_vsock_refuse_all(struct virtio_vsock *v)
+{
+	struct vsock_conn *c;
+	struct vsock_conn *next;
+
+	(void)vsock_enter(v);
+	for (c = TAILQ_FIRST(&v->table.all); c; c = next) {
+		next = TAILQ_NEXT(c, all_link);
+		if (c->state == VSOCK_ASKED)
+			(void)vsock_raise(v, c, VSOCK_EV_REFUSE, 0, NULL);
+	}
+	serve_after(v);
+	vsock_leave(v, false);
+}
+
+void virtio_vsock_hold(struct virtio_vsock *v, bool held)
+{
+	(void)vsock_enter(v);
+	v->held = held;
+	v->again = !held; /* a turn of the loop for what came meanwhile */
+	vsock_leave(v, false);
+}
+
 void virtio_vsock_transport_reset(struct virtio_vsock *v)
 {
 	(void)vsock_enter(v);

@@ -42,6 +42,7 @@ struct virtio_vsock {
 	bool active;    /* the queues may be touched */
 	bool reset_due; /* every stream is to be dropped */
 	bool event_due; /* a TRANSPORT_RESET waits for a buffer */
+	bool held;      /* the queues are left alone; loop thread */
 
 	int wake; /* eventfd: the loop is to look at the device */
 	struct loop_fd wake_w;

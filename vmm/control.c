@@ -1,4 +1,4 @@
-#include "control.h"
+#include "control_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/io.h>
+#include <base/log.h>
 #include <devices/virtio_vsock.h>
 
 /* Requests handled before other watchers get their turn. */
@@ -28,6 +29,8 @@ int control_init(struct control *c, int fd, struct kerr *e)
 	socklen_t len = sizeof(int);
 
 	c->fd = -1;
+	c->end_fd = -1;
+	c->door = (struct door)DOOR_INIT;
 	c->watch = (struct loop_fd){ .fn = control_event, .fd = -1 };
 	c->sigterm = (struct loop_signal){ .fn = got_sigterm, .w.fd = -1 };
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 ||
@@ -47,10 +50,12 @@ void control_done(struct control *c)
 {
 	loop_fd_del(&c->watch);
 	loop_signal_done(&c->sigterm);
+	door_done(&c->door);
+	close_fd(&c->end_fd);
 	close_fd(&c->fd);
 }
 
-static void close_fds(int *fds, size_t n)
+void control_close_fds(int *fds, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		close_fd(&fds[i]);
@@ -77,13 +82,13 @@ int control_receive_boot(
 	if (r < 0)
 		return kerr_errno(e, -r, "control socket: the first message is malformed");
 	if (msg.type != VMM_MSG_BOOT) {
-		close_fds(msg.fds, msg.nfds);
+		control_close_fds(msg.fds, msg.nfds);
 		return kerr_set(e, EPROTO,
 			"control socket: the first message has type %u: expected BOOT", msg.type);
 	}
 	r = board_decode(msg.u.board, msg.len, (unsigned)msg.nfds, ret, e);
 	if (r < 0) {
-		close_fds(msg.fds, msg.nfds);
+		control_close_fds(msg.fds, msg.nfds);
 		return r;
 	}
 	memcpy(fds, msg.fds, msg.nfds * sizeof(int));
@@ -102,165 +107,78 @@ void control_set_ended(struct control *c, enum vmm_end reason, int code, const c
 	(void)snprintf(c->ended.text, sizeof(c->ended.text), "%s", text);
 }
 
-static void end(struct control *c, enum vmm_end reason, int code, const char *text)
+void control_end(struct control *c, enum vmm_end reason, int code, const char *text)
 {
 	control_set_ended(c, reason, code, text);
-	/* Nothing more is served: the loop returns after this round. */
 	loop_fd_del(&c->watch);
 	loop_quit(c->loop, 0);
 }
 
-/* Sends what waits until the socket is full. 0, -EAGAIN or -errno. */
-static int send_waiting(struct control *c)
-{
-	while (c->out_count > 0) {
-		const struct control_out *o = &c->out[c->out_head];
-		int r = vmm_proto_send(c->fd, o->type, &o->u, o->len, NULL, 0);
-
-		if (r < 0)
-			return r;
-		c->out_head = (c->out_head + 1) % CONTROL_QUEUE;
-		c->out_count--;
-	}
-	return 0;
-}
-
-static void flush_out(struct control *c)
-{
-	int r;
-
-	/* What is said after the end waits for control_say_ended. */
-	if (c->ended.reason != 0)
-		return;
-	r = send_waiting(c);
-	if (r < 0 && r != -EAGAIN) {
-		c->closed = true;
-		end(c, VMM_END_QUIT, 0, "the control socket was closed");
-		return;
-	}
-	(void)loop_fd_mod(&c->watch, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
-}
-
-/* Queues one message, if fewer than `limit` wait, and sends what can be sent. */
-static int put(
-	struct control *c, enum vmm_msg_type type, const void *payload, size_t len, unsigned limit)
-{
-	struct control_out *o;
-
-	if (c->out_count >= limit)
-		return -ENOBUFS;
-	o = &c->out[(c->out_head + c->out_count) % CONTROL_QUEUE];
-	o->type = (uint16_t)type;
-	o->len = (uint16_t)len;
-	memcpy(&o->u, payload, len);
-	c->out_count++;
-	flush_out(c);
-	return 0;
-}
-
-static void on_machine_ended(void *user, enum vmm_end reason, const char *text)
-{
-	end(user, reason, EIO, text);
-}
-
 /*
- * The guest decides how many of these there are, so they get half of the
- * queue; what does not fit is refused, as by a busy host.
+ * Detached: what only a kosvmd can answer is refused, what goes on without
+ * one goes on.
  */
-static void on_guest_connect(
-	void *user, uint64_t id, uint64_t dst_cid, uint32_t dst_port, uint32_t src_port)
-{
-	struct control *c = user;
-	struct vmm_msg_guest_connect msg = {
-		.id = id,
-		.dst_cid = dst_cid,
-		.dst_port = dst_port,
-		.src_port = src_port,
-	};
-
-	if (put(c, VMM_MSG_GUEST_CONNECT, &msg, sizeof(msg), CONTROL_QUEUE / 2) < 0)
-		virtio_vsock_refuse(machine_vsock(c->machine), id);
-}
-
-static void say_connected(struct control *c, uint64_t id, int result)
-{
-	struct vmm_msg_connected msg = { .id = id, .result = result };
-
-	if (put(c, VMM_MSG_CONNECTED, &msg, sizeof(msg), CONTROL_QUEUE) < 0)
-		end(c, VMM_END_ERROR, ENOBUFS, "control socket: the answers are not read");
-}
-
-static void on_connect_done(void *user, uint64_t id, int result)
-{
-	say_connected(user, id, result);
-}
-
-const struct machine_ops control_machine_ops = {
-	.ended = on_machine_ended,
-	.guest_connect = on_guest_connect,
-	.connect_done = on_connect_done,
-};
-
-static void got_connect(struct control *c, struct vmm_msg *msg)
-{
-	struct virtio_vsock *v = machine_vsock(c->machine);
-	const struct vmm_msg_connect *req = &msg->u.connect;
-	int r = io_set_nonblock(msg->fds[0], 1);
-
-	if (r == 0 && !v)
-		r = -ENODEV;
-	if (r == 0)
-		r = virtio_vsock_connect(
-			v, req->id, req->src_cid, req->port, steal_fd(&msg->fds[0]));
-	if (r < 0)
-		say_connected(c, req->id, r);
-}
-
-static void got_accept(struct control *c, struct vmm_msg *msg)
+static void detach(struct control *c)
 {
 	struct virtio_vsock *v = machine_vsock(c->machine);
 
-	if (!v)
-		return;
-	if (io_set_nonblock(msg->fds[0], 1) < 0)
-		virtio_vsock_refuse(v, msg->u.id.id);
-	else
-		virtio_vsock_accept(v, msg->u.id.id, steal_fd(&msg->fds[0]));
-}
-
-static void got_refuse(struct control *c, struct vmm_msg *msg)
-{
-	struct virtio_vsock *v = machine_vsock(c->machine);
-
+	loop_fd_del(&c->watch);
+	close_fd(&c->fd);
+	c->epoch++;
+	c->out_count = 0;
+	c->reply_waits = false;
 	if (v)
-		virtio_vsock_refuse(v, msg->u.id.id);
+		virtio_vsock_refuse_all(v);
 }
 
-static void got_quit(struct control *c, struct vmm_msg *msg)
+void control_lost(struct control *c)
 {
-	(void)msg;
-	end(c, VMM_END_QUIT, 0, "as told");
-}
-
-static void (*const handlers[])(struct control *c, struct vmm_msg *msg) = {
-	[VMM_MSG_CONNECT] = got_connect,
-	[VMM_MSG_ACCEPT] = got_accept,
-	[VMM_MSG_REFUSE] = got_refuse,
-	[VMM_MSG_QUIT] = got_quit,
-};
-
-static void dispatch(struct control *c, struct vmm_msg *msg)
-{
-	char text[80];
-
-	if (msg->type < array_size(handlers) && handlers[msg->type]) {
-		handlers[msg->type](c, msg);
-	} else {
-		(void)snprintf(text, sizeof(text),
-			"control socket: message of type %u is not allowed here", msg->type);
-		end(c, VMM_END_ERROR, EPROTO, text);
+	if (c->door.listen_fd >= 0) {
+		detach(c);
+		return;
 	}
-	close_fds(msg->fds, msg->nfds);
+	c->closed = true;
+	control_end(c, VMM_END_QUIT, 0, "the control socket was closed");
+}
+
+static int serve_socket(struct control *c)
+{
+	int r = io_set_nonblock(c->fd, 1);
+
+	return r < 0 ? r : loop_fd_add(c->loop, &c->watch, c->fd, EPOLLIN);
+}
+
+/* A kosvmd that knows the boot id: the next one, unless the last is still there. */
+static bool enter(struct door *d, int fd)
+{
+	struct control *c = container_of(d, struct control, door);
+	struct vmm_msg_attached msg = { 0 };
+	char byte;
+
+	/* Its end may not have been read yet. */
+	if (c->fd >= 0 && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		detach(c);
+	if (c->fd >= 0 || c->ended.reason != 0)
+		return false;
+	c->fd = fd;
+	if (serve_socket(c) < 0) {
+		c->fd = -1;
+		return false;
+	}
+	msg.flags = control_flags(c);
+	(void)control_put(c, VMM_MSG_ATTACHED, &msg, sizeof(msg), CONTROL_QUEUE);
+	return true;
+}
+
+static int take(int *fds, int index)
+{
+	return index == BOARD_NO_FD ? -1 : steal_fd(&fds[index]);
+}
+
+void control_take_files(struct control *c, const struct board *b, int *fds)
+{
+	door_init(&c->door, take(fds, b->listen_fd), b->boot_id, enter);
+	c->end_fd = take(fds, b->end_fd);
 }
 
 /* Reads requests; false when there are none for now, or never again. */
@@ -270,16 +188,15 @@ static bool receive_one(struct control *c)
 	int r = vmm_proto_recv(c->fd, &msg);
 
 	if (r > 0) {
-		dispatch(c, &msg);
-		return c->ended.reason == 0;
+		control_dispatch(c, &msg);
+		return c->ended.reason == 0 && c->fd >= 0;
 	}
 	if (r == -EAGAIN)
 		return false;
-	c->closed = r == 0;
 	if (r == 0)
-		end(c, VMM_END_QUIT, 0, "the control socket was closed");
+		control_lost(c);
 	else
-		end(c, VMM_END_ERROR, EPROTO, "control socket: malformed message");
+		control_end(c, VMM_END_ERROR, EPROTO, "control socket: malformed message");
 	return false;
 }
 
@@ -288,8 +205,8 @@ static void control_event(struct loop_fd *w, uint32_t events)
 	struct control *c = container_of(w, struct control, watch);
 
 	if (events & EPOLLOUT)
-		flush_out(c);
-	for (int i = 0; i < CONTROL_BATCH && c->ended.reason == 0; i++) {
+		control_flush(c);
+	for (int i = 0; i < CONTROL_BATCH && c->ended.reason == 0 && c->fd >= 0; i++) {
 		if (!receive_one(c))
 			return;
 	}
@@ -300,28 +217,30 @@ static void got_sigterm(struct loop_signal *s, int signo)
 	struct control *c = container_of(s, struct control, sigterm);
 
 	(void)signo;
-	end(c, VMM_END_QUIT, 0, "by SIGTERM");
+	control_end(c, VMM_END_QUIT, 0, "by SIGTERM");
 }
 
 int control_attach(struct control *c, struct loop *loop, struct machine *machine, struct kerr *e)
 {
 	sigset_t set;
-	int r = io_set_nonblock(c->fd, 1);
+	int r;
 
 	c->loop = loop;
 	c->machine = machine;
 	sigterm_set(&set);
+	r = loop_signal_add(loop, &c->sigterm, &set);
 	if (r == 0)
-		r = loop_signal_add(loop, &c->sigterm, &set);
+		r = serve_socket(c);
 	if (r == 0)
-		r = loop_fd_add(loop, &c->watch, c->fd, EPOLLIN);
-	return r < 0 ? kerr_errno(e, -r, "control socket") : 0;
+		return door_open(&c->door, loop, e);
+	return kerr_errno(e, -r, "control socket");
 }
 
 int control_say_running(struct control *c, struct kerr *e)
 {
 	int r = vmm_proto_send(c->fd, VMM_MSG_RUNNING, NULL, 0, NULL, 0);
 
+	c->running = true;
 	/* Closed already: the loop's first round reads the end of stream. */
 	if (r == -EPIPE)
 		return 0;
@@ -340,15 +259,23 @@ static int wait_for_room(struct control *c, uint64_t deadline)
 	return 0;
 }
 
+/* For a kosvmd that is not there; the space is taken already. */
+static void write_down(struct control *c)
+{
+	if (c->end_fd >= 0 && pwrite(c->end_fd, &c->ended, sizeof(c->ended), 0) < 0)
+		log_error("the last word cannot be written: %s", strerror(errno));
+}
+
 void control_say_ended(struct control *c)
 {
 	uint64_t deadline = clock_mono_ns() + ENDED_DEADLINE_NS;
 	int r = -EAGAIN;
 
+	write_down(c);
 	if (c->fd < 0 || c->closed)
 		return;
 	while (r == -EAGAIN) {
-		r = send_waiting(c);
+		r = control_send_waiting(c);
 		if (r == 0)
 			r = vmm_proto_send(
 				c->fd, VMM_MSG_ENDED, &c->ended, sizeof(c->ended), NULL, 0);

@@ -29,6 +29,7 @@ struct machine {
 	struct ending ending;
 	struct loop_fd ending_watch;
 	struct vcpu_env env;
+	bool held;
 	unsigned vcpu_count;
 	struct vcpu *vcpus[BOARD_MAX_VCPUS];
 };
@@ -154,6 +155,7 @@ int machine_new(struct machine **ret, struct loop *loop, const struct board *b, 
 		m->ending.event = -1;
 		m->ending_watch.fd = -1;
 		m->devices.serial_irq = -1;
+		vcpu_env_init(&m->env);
 		r = build(m, b, fds, e);
 	} else {
 		(void)kerr_errno(e, ENOMEM, "machine");
@@ -180,11 +182,35 @@ int machine_start(struct machine *m, struct kerr *e)
 	return 0;
 }
 
+/* vCPUs first, devices last; the other way round on the way back. */
+void machine_hold(struct machine *m, bool held)
+{
+	if (held == m->held)
+		return;
+	m->held = held;
+	if (held)
+		vcpus_hold(&m->env, m->vcpus, m->vcpu_count);
+	machine_devices_hold(&m->devices, held);
+	if (!held)
+		vcpus_go(&m->env, m->vcpus, m->vcpu_count);
+}
+
+bool machine_held(const struct machine *m)
+{
+	return m->held;
+}
+
+void machine_stats(const struct machine *m, struct vmm_stats *ret)
+{
+	*ret = (struct vmm_stats){ 0 };
+	for (unsigned i = 0; i < m->vcpu_count; i++)
+		ret->vcpu_ns += vcpu_cpu_ns(m->vcpus[i]);
+	machine_devices_stats(&m->devices, ret);
+}
+
 static void stop_vcpus(struct machine *m)
 {
-	atomic_store(&m->env.stop, true);
-	for (unsigned i = 0; i < m->vcpu_count; i++)
-		vcpu_kick(m->vcpus[i]);
+	vcpus_stop(&m->env, m->vcpus, m->vcpu_count);
 	while (m->vcpu_count > 0)
 		vcpu_free(m->vcpus[--m->vcpu_count]);
 }
@@ -199,6 +225,7 @@ void machine_free(struct machine *m)
 	ending_done(&m->ending);
 	close_fd(&m->vm_fd);
 	memory_unmap(&m->mem);
+	vcpu_env_done(&m->env);
 	free(m);
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 #include <base/kerr.h>
 #include <base/loop.h>
 #include <wire/board.h>
@@ -28,6 +30,15 @@ int machine_new(struct machine **ret, struct loop *loop, const struct board *b, 
 
 /* Enters the vCPUs. */
 int machine_start(struct machine *m, struct kerr *e);
+
+/*
+ * While it is held no guest instruction runs and no device touches guest
+ * memory. Waits until that is so. Ends and quits work as ever.
+ */
+void machine_hold(struct machine *m, bool held);
+bool machine_held(const struct machine *m);
+
+void machine_stats(const struct machine *m, struct vmm_stats *ret);
 
 /* Stops vCPUs, quiesces devices, flushes disks, joins threads. NULL is fine. */
 void machine_free(struct machine *m);

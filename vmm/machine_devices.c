@@ -124,14 +124,55 @@ static void free_rng(void *device)
 	virtio_rng_free(device);
 }
 
+static void hold_blk(void *device, bool held)
+{
+	virtio_blk_hold(device, held);
+}
+
+static void hold_vsock(void *device, bool held)
+{
+	virtio_vsock_hold(device, held);
+}
+
+static void hold_rng(void *device, bool held)
+{
+	virtio_rng_hold(device, held);
+}
+
+static void blk_stats(const void *device, struct vmm_stats *ret)
+{
+	struct virtio_blk_stats s;
+
+	virtio_blk_get_stats((struct virtio_blk *)device, &s);
+	ret->blk_read_bytes += s.read_bytes;
+	ret->blk_write_bytes += s.written_bytes;
+	ret->blk_read_ops += s.read_ops;
+	ret->blk_write_ops += s.write_ops;
+	ret->blk_flushes += s.flushes;
+	ret->blk_errors += s.errors;
+}
+
+static void vsock_stats(const void *device, struct vmm_stats *ret)
+{
+	struct virtio_vsock_stats s;
+
+	virtio_vsock_get_stats((struct virtio_vsock *)device, &s);
+	ret->vsock_rx_bytes += s.rx_bytes;
+	ret->vsock_tx_bytes += s.tx_bytes;
+	ret->vsock_open += s.conns_open;
+	ret->vsock_total += s.conns_total;
+}
+
 static const struct {
 	int (*create)(struct machine_slot *slot, const struct machine_devices_config *cfg,
 		const struct board_slot *s, struct kerr *e);
 	void (*free)(void *device);
+	void (*hold)(void *device, bool held);
+	void (*stats)(const void *device, struct vmm_stats *ret); /* NULL: nothing to count */
 } kinds[] = {
-	[BOARD_BLK] = { .create = new_blk, .free = free_blk },
-	[BOARD_VSOCK] = { .create = new_vsock, .free = free_vsock },
-	[BOARD_RNG] = { .create = new_rng, .free = free_rng },
+	[BOARD_BLK] = { new_blk, free_blk, hold_blk, blk_stats },
+	[BOARD_VSOCK] = { new_vsock, free_vsock, hold_vsock, vsock_stats },
+	[BOARD_RNG] = { new_rng, free_rng, hold_rng, NULL },
 };
 
 static void window_read(void *user, uint64_t offset, void *buf, uint32_t len)
@@ -191,6 +232,22 @@ int machine_devices_init(struct machine_devices *d, const struct machine_devices
 	for (unsigned i = 0; i < cfg->board->slot_count && r == 0; i++)
 		r = add_slot(d, cfg, &cfg->board->slots[i], mmio, e);
 	return r;
+}
+
+void machine_devices_hold(struct machine_devices *d, bool held)
+{
+	for (unsigned i = 0; i < d->count; i++)
+		kinds[d->slots[i].kind].hold(d->slots[i].device, held);
+}
+
+void machine_devices_stats(const struct machine_devices *d, struct vmm_stats *ret)
+{
+	for (unsigned i = 0; i < d->count; i++) {
+		const struct machine_slot *slot = &d->slots[i];
+
+		if (kinds[slot->kind].stats)
+			kinds[slot->kind].stats(slot->device, ret);
+	}
 }
 
 void machine_devices_done(struct machine_devices *d)

@@ -6,6 +6,7 @@
 #include <devices/serial.h>
 #include <devices/virtio_vsock.h>
 #include <wire/board.h>
+#include <wire/vmm_proto.h>
 
 #include "bus.h"
 
@@ -43,6 +44,15 @@ struct machine_devices_config {
  */
 int machine_devices_init(struct machine_devices *d, const struct machine_devices_config *cfg,
 	struct bus *mmio, struct kerr *e);
+
+/*
+ * While they are held, no device touches guest memory. No vCPU runs.
+ * The disks' requests in flight are waited for.
+ */
+void machine_devices_hold(struct machine_devices *d, bool held);
+
+/* What went through the devices, added up. Fills in what is not the vCPUs'. */
+void machine_devices_stats(const struct machine_devices *d, struct vmm_stats *ret);
 
 /* No vCPU runs any more: quiesces, flushes and frees the devices. */
 void machine_devices_done(struct machine_devices *d);

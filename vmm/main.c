@@ -63,6 +63,8 @@ static int serve(struct control *c, struct kerr *e)
 	if (r == 0)
 		r = control_receive_boot(c, &board, fds, &nfds, e);
 	if (r == 0)
+		control_take_files(c, &board, fds);
+	if (r == 0)
 		r = run_machine(c, &board, fds, nfds, loop, e);
 	if (r < 0)
 		control_set_ended(c, VMM_END_ERROR, -r, e->msg);

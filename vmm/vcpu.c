@@ -8,10 +8,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <linux/kvm.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 
 #include "kvm.h"
 
@@ -27,6 +29,18 @@ struct vcpu {
 	pthread_t thread;
 	bool started;
 };
+
+void vcpu_env_init(struct vcpu_env *env)
+{
+	(void)pthread_mutex_init(&env->lock, NULL);
+	(void)pthread_cond_init(&env->changed, NULL);
+}
+
+void vcpu_env_done(struct vcpu_env *env)
+{
+	(void)pthread_cond_destroy(&env->changed);
+	(void)pthread_mutex_destroy(&env->lock);
+}
 
 int vcpu_new(struct vcpu **ret, struct vcpu_env *env, int kvm_fd, int vm_fd, unsigned index,
 	struct kerr *e)
@@ -211,10 +225,42 @@ static void kicked(int signo)
 	(void)signo;
 }
 
+/* Between two entries: waits while it is held. False: this vCPU is through. */
+static bool may_enter(struct vcpu *v)
+{
+	struct vcpu_env *env = v->env;
+	bool enter;
+
+	/* Whoever has a wish has set it too. */
+	if (!__atomic_load_n(&v->run->immediate_exit, __ATOMIC_SEQ_CST))
+		return true;
+	(void)pthread_mutex_lock(&env->lock);
+	if (env->held && !env->stop) {
+		env->busy--;
+		(void)pthread_cond_broadcast(&env->changed);
+		while (env->held && !env->stop)
+			(void)pthread_cond_wait(&env->changed, &env->lock);
+		env->busy++;
+	}
+	enter = !env->stop;
+	if (enter)
+		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	(void)pthread_mutex_unlock(&env->lock);
+	return enter;
+}
+
+static void through(struct vcpu *v)
+{
+	(void)pthread_mutex_lock(&v->env->lock);
+	v->env->busy--;
+	(void)pthread_cond_broadcast(&v->env->changed);
+	(void)pthread_mutex_unlock(&v->env->lock);
+}
+
 /*
- * No kick is lost: stop and immediate_exit are set before the signal is
- * sent. A signal before KVM_RUN is followed by an entry that returns at
- * once; a signal inside it interrupts it.
+ * No kick is lost: immediate_exit is set before the signal is sent. A
+ * signal before KVM_RUN is followed by an entry that returns at once; a
+ * signal inside it interrupts it.
  */
 static void *vcpu_main(void *arg)
 {
@@ -227,8 +273,9 @@ static void *vcpu_main(void *arg)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGRTMIN);
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	while (!atomic_load(&v->env->stop) && run_once(v))
+	while (may_enter(v) && run_once(v))
 		;
+	through(v);
 	return NULL;
 }
 
@@ -261,19 +308,68 @@ int vcpu_start(struct vcpu *v, struct kerr *e)
 
 	if (sigaction(SIGRTMIN, &sa, NULL) < 0)
 		return kerr_errno(e, errno, "sigaction");
+	(void)pthread_mutex_lock(&v->env->lock);
+	v->env->busy++;
+	(void)pthread_mutex_unlock(&v->env->lock);
 	code = create_thread(v);
+	if (code != 0)
+		through(v);
 	if (code != 0)
 		return kerr_errno(e, code, "thread of vCPU %u", v->index);
 	v->started = true;
 	return 0;
 }
 
-void vcpu_kick(struct vcpu *v)
+/* env->lock held. The thread is there until vcpu_free has joined it. */
+static void kick(struct vcpu *const *vcpus, unsigned count)
 {
-	if (!v->started)
-		return;
-	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
-	(void)pthread_kill(v->thread, SIGRTMIN);
+	for (unsigned i = 0; i < count; i++) {
+		if (!vcpus[i]->started)
+			continue;
+		__atomic_store_n(&vcpus[i]->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+		(void)pthread_kill(vcpus[i]->thread, SIGRTMIN);
+	}
+}
+
+void vcpus_stop(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count)
+{
+	(void)pthread_mutex_lock(&env->lock);
+	env->stop = true;
+	kick(vcpus, count);
+	(void)pthread_cond_broadcast(&env->changed);
+	(void)pthread_mutex_unlock(&env->lock);
+}
+
+void vcpus_hold(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count)
+{
+	(void)pthread_mutex_lock(&env->lock);
+	env->held = true;
+	kick(vcpus, count);
+	while (env->busy > 0)
+		(void)pthread_cond_wait(&env->changed, &env->lock);
+	(void)pthread_mutex_unlock(&env->lock);
+}
+
+void vcpus_go(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count)
+{
+	/* The guest's watchdogs are told that time went by without it (KVM API 4.52). */
+	for (unsigned i = 0; i < count; i++)
+		(void)ioctl(vcpus[i]->fd, KVM_KVMCLOCK_CTRL, 0);
+	(void)pthread_mutex_lock(&env->lock);
+	env->held = false;
+	(void)pthread_cond_broadcast(&env->changed);
+	(void)pthread_mutex_unlock(&env->lock);
+}
+
+uint64_t vcpu_cpu_ns(const struct vcpu *v)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (!v->started || pthread_getcpuclockid(v->thread, &clock) != 0 ||
+		clock_gettime(clock, &ts) < 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * CLOCK_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 void vcpu_free(struct vcpu *v)

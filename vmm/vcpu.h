@@ -1,20 +1,33 @@
 #pragma once
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <base/kerr.h>
 
 #include "bus.h"
 #include "ending.h"
 
-/* What the vCPUs of one machine share; outlives them. */
+/*
+ * What the vCPUs of one machine share; outlives them. `lock` guards the
+ * three fields behind it and each vCPU's immediate_exit: whoever wants a vCPU
+ * out of the guest sets the wish and the flag in one go, and a vCPU clears
+ * its flag only after it looked at the wish. So none is lost.
+ */
 struct vcpu_env {
 	const struct bus *ports;
 	const struct bus *mmio;
 	struct ending *ending;
-	_Atomic bool stop;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool stop;
+	bool held;
+	unsigned busy; /* threads that may be in the guest or in a device */
 };
+
+void vcpu_env_init(struct vcpu_env *env);
+void vcpu_env_done(struct vcpu_env *env);
 
 struct vcpu;
 
@@ -30,10 +43,17 @@ int vcpu_fd(const struct vcpu *v);
 int vcpu_start(struct vcpu *v, struct kerr *e);
 
 /*
- * Gets the vCPU out of the guest; env->stop was set before. The thread
- * ends soon after; vcpu_free waits for it.
+ * All vCPUs of env out of the guest, for good; the threads end soon after,
+ * vcpu_free waits for them.
  */
-void vcpu_kick(struct vcpu *v);
+void vcpus_stop(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count);
+
+/* All of them out of the guest until vcpus_go; waits until they are. */
+void vcpus_hold(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count);
+void vcpus_go(struct vcpu_env *env, struct vcpu *const *vcpus, unsigned count);
+
+/* CPU time of its thread, the guest's included; 0 before vcpu_start. */
+uint64_t vcpu_cpu_ns(const struct vcpu *v);
 
 /* Joins and frees. NULL is fine. */
 void vcpu_free(struct vcpu *v);

@@ -27,6 +27,12 @@ int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
 void virtio_blk_free(struct virtio_blk *b);
 struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
 
+/*
+ * While it is held, no request is begun: returns when the one in flight
+ * (a flush, perhaps) has ended. Nothing is lost. Loop thread; no vCPU runs.
+ */
+void virtio_blk_hold(struct virtio_blk *b, bool held);
+
 /* Host-side totals since creation, for metering. Any thread. */
 struct virtio_blk_stats {
 	uint64_t read_bytes, written_bytes, read_ops, write_ops, flushes, errors;

@@ -64,6 +64,15 @@ int virtio_vsock_connect(
 void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd);
 void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id);
 
+/* Refuses every guest_connect that was not answered, also those not asked about yet. Loop thread. */
+void virtio_vsock_refuse_all(struct virtio_vsock *v);
+
+/*
+ * While it is held, nothing is taken from the guest and nothing put into
+ * its memory; streams stay open. Loop thread.
+ */
+void virtio_vsock_hold(struct virtio_vsock *v, bool held);
+
 /*
  * Ends every connection without a word and tells the driver so by a
  * TRANSPORT_RESET event (5.10.6.7), at once or when it gives a buffer: for a

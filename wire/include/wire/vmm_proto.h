@@ -42,7 +42,7 @@
  *     ENDED          struct vmm_msg_ended: the last message; the process exits next
  *
  * PAUSE, RESUME and STATS are one at a time: one that comes before the reply
- * to the last is -EBUSY. Once PAUSE is answered with 0 no guest instruction
+ * to the last ends the VM. Once PAUSE is answered with 0 no guest instruction
  * runs and no device changes the guest's memory until RESUME. Pausing what is
  * paused, and resuming what runs, is fine.
  *
