@@ -31,7 +31,7 @@ static int check_depth(const char *data, size_t len, struct kerr *e)
 static bool is_blank(const char *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (!memchr(" \t\r\n", data[i], 4))
+		if (data[i] != ' ' && data[i] != '\t' && data[i] != '\r' && data[i] != '\n')
 			return false;
 	}
 	return true;

@@ -317,7 +317,9 @@ void log_readers_wake(struct log_reader_list *list)
 	struct log_reader *r;
 
 	LIST_FOREACH(r, list, link)
-	r->wake(r->user);
+	{
+		r->wake(r->user);
+	}
 }
 
 void log_readers_end(struct log_reader_list *list)

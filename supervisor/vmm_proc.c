@@ -91,7 +91,7 @@ static void linger_passed(struct loop_timer *t)
 static void linger_start(struct vmm_proc *p)
 {
 	if (p->linger.w.loop)
-		return; /* its clock is not set back by saying it again */
+		return;                /* its clock is not set back by saying it again */
 	loop_timer_done(&p->patience); /* it owes no answer any more, only its end */
 	p->linger.fn = linger_passed;
 	if (loop_timer_set(p->loop, &p->linger, LINGER_NS, 0) < 0)

@@ -41,7 +41,7 @@ struct vmm_proc {
 	/* What it has to answer: ATTACH, or the first of the requests. */
 	struct loop_timer patience;
 	uint64_t patience_ns;
-	STAILQ_HEAD(, vmm_request) requests;
+	STAILQ_HEAD(vmm_request_list, vmm_request) requests;
 	unsigned request_count;
 	uint64_t next_request;
 

@@ -64,7 +64,7 @@ int virtio_vsock_connect(
 void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd);
 void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id);
 
-/* Refuses every guest_connect that was not answered, also those not asked about yet. Loop thread. */
+/* Refuses every guest_connect that was not answered, or not even made yet. Loop thread. */
 void virtio_vsock_refuse_all(struct virtio_vsock *v);
 
 /*
