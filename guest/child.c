@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -92,12 +93,18 @@ static _Noreturn void child_main(const struct child_spec *spec, int report)
 	child_signals();
 	child_limits();
 	child_files(spec->fds);
+	if (spec->terminal && ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0)
+		child_fail(report, STAGE_SETUP, errno);
 	(void)umask(022);
 	code = child_identity(spec->user);
 	if (code)
 		child_fail(report, STAGE_USER, code);
 	if (chdir(spec->cwd) < 0)
 		child_fail(report, STAGE_CWD, errno);
+	if (spec->run) {
+		(void)close_range(3, ~0U, 0); /* the report too: it runs */
+		_exit(spec->run(spec->arg));
+	}
 	/* execvp takes PATH from this process's environment. */
 	environ = (char **)spec->envp;
 	(void)execvp(spec->argv[0], spec->argv);

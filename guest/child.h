@@ -41,6 +41,10 @@ struct child_spec {
 	char *const *envp;
 	const struct user *user;
 	const char *cwd;
+	bool terminal; /* fds[0] is one: it becomes the session's */
+	/* Instead of a program: runs in the new process, whose exit code it gives. */
+	int (*run)(const void *arg);
+	const void *arg;
 	int fds[3]; /* what becomes 0, 1 and 2: close-on-exec, above 2, the caller's */
 };
 

@@ -130,6 +130,18 @@ static int take_value(struct command *c, const struct guest_value *v)
 		if (r == 0)
 			c->has_state = n != 0;
 		return r;
+	case GUEST_F_TTY:
+		r = guest_value_u32(v, &n);
+		c->tty = r == 0 && n != 0;
+		return r;
+	case GUEST_F_STDIN:
+		r = guest_value_u32(v, &n);
+		c->open_stdin = r == 0 && n != 0;
+		return r;
+	case GUEST_F_ROWS:
+		return guest_value_u32(v, &c->rows);
+	case GUEST_F_COLS:
+		return guest_value_u32(v, &c->cols);
 	default:
 		return 0; /* of a later version */
 	}
@@ -185,6 +197,8 @@ int command_environ(const struct command *c, const struct command *base, const s
 		r = env_put_pair(&w, "USER", u->name);
 	if (r == 0)
 		r = env_put_pair(&w, "LOGNAME", u->name);
+	if (r == 0 && c->tty)
+		r = env_put_pair(&w, "TERM", "xterm");
 	for (size_t i = 0; r == 0 && base && i < base->env.n; i++)
 		r = env_put(&w, base->env.v[i]);
 	for (size_t i = 0; r == 0 && i < c->env.n; i++)

@@ -27,6 +27,9 @@ struct command {
 	char *hostname;   /* NULL: not given */
 	uint64_t time_ns; /* 0: not given */
 	bool has_state;
+	bool tty; /* runs on a terminal of rows x cols, 0 when not given */
+	uint32_t rows, cols;
+	bool open_stdin; /* its input is fed; without, it is empty */
 };
 
 /* Fields of a CONFIG or EXEC payload. -EPROTO with the reason. Zeroed by the caller before. */
@@ -34,7 +37,7 @@ int command_decode(struct command *c, const uint8_t *payload, size_t len, struct
 void command_done(struct command *c);
 
 /*
- * The environment: PATH, HOME, USER and LOGNAME, then the variables of
+ * The environment: PATH, HOME, USER, LOGNAME, on a terminal TERM, then the variables of
  * `base` (may be NULL), then those of `c`; a later one replaces an earlier
  * one of its name. The caller frees with words_done.
  */

@@ -9,90 +9,86 @@
 
 #include <base/cleanup.h>
 #include <base/clock.h>
-#include <base/log.h>
 
-#include "chan.h"
+#include "copy.h"
 #include "feed.h"
 #include "forward.h"
-#include "vsock.h"
-
-/* In one turn of the loop. */
-#define EXEC_ACCEPTS 16
+#include "pty.h"
+#include "service.h"
 
 struct exec {
-	struct exec *next;
-	struct exec_service *service;
+	struct conn *conn; /* NULL when only the process is left */
+	struct service *service;
 	struct child child;
 	struct forward out, err;
-	struct loop_timer timer;
 	struct feed in;
-	bool spawned, ended, finished;
-	struct chan chan;
+	struct loop_timer hangup;
+	int tty; /* the terminal's master, or -1 */
+	bool ended;
+	/* Of a copy, whose standard error is the text of an ERROR frame: */
+	bool copying;
+	struct copy_request request;
+	struct sink note;
+	char text[512];
+	size_t text_len;
 };
 
-static void exec_free(struct exec *x)
+static void exec_close_pipes(struct exec *x)
 {
-	struct exec_service *s = x->service;
-
-	for (struct exec **p = &s->list; *p; p = &(*p)->next) {
-		if (*p == x) {
-			*p = x->next;
-			break;
-		}
-	}
-	s->count--;
-	s->running -= x->spawned;
-	loop_timer_done(&x->timer);
 	feed_done(&x->in);
 	forward_done(&x->out);
 	forward_done(&x->err);
-	chan_done(&x->chan);
-	free(x);
+	close_fd(&x->tty);
 }
 
-static void exec_timer(struct exec *x, unsigned ms)
+static void exec_free(struct exec *x)
 {
-	(void)loop_timer_set(x->service->loop, &x->timer, ms * CLOCK_NS_PER_MS, 0);
+	x->service->running--;
+	loop_timer_done(&x->hangup);
+	exec_close_pipes(x);
+	copy_request_done(&x->request);
+	free(x);
 }
 
 /* The last frame was sent. */
 static void exec_finish(struct exec *x)
 {
-	x->finished = true;
-	feed_done(&x->in);
-	forward_done(&x->out);
-	forward_done(&x->err);
-	chan_finish(&x->chan);
-	exec_timer(x, EXEC_LINGER_MS);
+	exec_close_pipes(x);
+	conn_finish(x->conn);
 }
 
 static void exec_refuse(struct exec *x, uint32_t code, const char *why)
 {
-	uint8_t buf[1024];
-	struct guest_writer w;
-
-	guest_writer_begin(&w, buf, sizeof(buf), GUEST_ERROR);
-	guest_put_u32(&w, GUEST_F_CODE, code);
-	guest_put_text(&w, GUEST_F_TEXT, why);
-	(void)chan_send_made(&x->chan, buf, guest_writer_end(&w));
-	exec_finish(x);
+	exec_close_pipes(x);
+	conn_refuse(x->conn, code, why);
 }
 
-/* Moves on after anything that happened. Frees x only when its stream is closed. */
+/* A copy that went wrong: what it said, or how it ended. */
+static void copy_failed(struct exec *x)
+{
+	x->text[x->text_len] = '\0';
+	if (WIFSIGNALED(x->child.status))
+		exec_refuse(x, 1, "the copy was ended by a signal");
+	else
+		exec_refuse(x, 1, x->text_len ? x->text : "the copy failed");
+}
+
+/* Moves on after anything that happened. */
 static void exec_advance(struct exec *x)
 {
-	uint8_t buf[64];
+	uint8_t buf[GUEST_SMALL_FRAME];
 	int len;
 
-	if (!chan_is_open(&x->chan)) {
-		if (x->ended || !x->spawned)
-			exec_free(x);
+	if (!x->conn || x->conn->finished || !x->ended || !forward_settled(&x->out) ||
+		!forward_settled(&x->err))
 		return;
+	if (x->copying && x->child.status != 0) {
+		if (chan_room(&x->conn->chan) >= 2 * sizeof(x->text))
+			copy_failed(x);
+		return; /* or space comes */
 	}
-	if (!x->ended || x->finished || !forward_settled(&x->out) || !forward_settled(&x->err))
-		return;
 	len = child_exited_frame(buf, sizeof(buf), x->child.status);
-	if (chan_send_made(&x->chan, buf, len) < 0)
+	if (chan_send_made(&x->conn->chan, buf, len) < 0)
 		return; /* space comes */
 	exec_finish(x);
 }
@@ -109,17 +105,17 @@ static void err_moved(struct forward *f)
 
 static void in_ready(struct feed *f)
 {
-	chan_resume(&container_of(f, struct exec, in)->chan);
+	struct exec *x = container_of(f, struct exec, in);
+
+	if (x->conn)
+		chan_resume(&x->conn->chan);
 }
 
 static void exec_started(struct child *c, int code, const char *why)
 {
 	struct exec *x = container_of(c, struct exec, child);
 
-	if (!chan_is_open(&x->chan))
-		return; /* the timer is the hang-up's */
-	loop_timer_done(&x->timer);
-	if (code)
+	if (x->conn && code)
 		exec_refuse(x, (uint32_t)code, why);
 }
 
@@ -128,13 +124,19 @@ static void exec_ended(struct child *c)
 	struct exec *x = container_of(c, struct exec, child);
 
 	x->ended = true;
+	if (!x->conn) {
+		exec_free(x);
+		return;
+	}
 	feed_done(&x->in);
 	forward_settle(&x->out);
 	forward_settle(&x->err);
 	/* Input that nobody takes any more must not keep a held frame. */
-	chan_resume(&x->chan);
+	chan_resume(&x->conn->chan);
 	exec_advance(x);
 }
+
+/* ---- the start ---- */
 
 /* A pipe: *ours for the service (moved into place), *theirs for the program. */
 static int exec_pipe(int *ours, int *theirs, bool ours_reads)
@@ -148,56 +150,96 @@ static int exec_pipe(int *ours, int *theirs, bool ours_reads)
 	return 0;
 }
 
+static int open_output(struct exec *x, struct forward *f, struct sink *to,
+	enum guest_frame_type type, void (*moved)(struct forward *f), int *theirs)
+{
+	_cleanup_close_ int ours = -1;
+	int r = exec_pipe(&ours, theirs, true);
+
+	if (r == 0)
+		r = forward_open(f, x->service->loop, ours, to, type, moved);
+	if (r == 0)
+		(void)steal_fd(&ours);
+	return r;
+}
+
 static int exec_pipes(struct exec *x, int child_fds[3])
 {
-	struct loop *loop = x->service->loop;
+	struct sink *out = &x->conn->chan.sink;
 	_cleanup_close_ int in = -1;
-	_cleanup_close_ int out = -1;
-	_cleanup_close_ int err = -1;
 	int r;
 
 	r = exec_pipe(&in, &child_fds[0], false);
 	if (r == 0)
-		r = exec_pipe(&out, &child_fds[1], true);
-	if (r == 0)
-		r = exec_pipe(&err, &child_fds[2], true);
-	if (r == 0)
-		r = feed_open(&x->in, loop, in, in_ready);
+		r = feed_open(&x->in, x->service->loop, in, in_ready);
 	if (r < 0)
 		return r;
 	(void)steal_fd(&in);
-	r = forward_open(&x->out, loop, out, &x->chan.sink, GUEST_STDOUT, out_moved);
-	if (r < 0)
-		return r;
-	(void)steal_fd(&out);
-	r = forward_open(&x->err, loop, err, &x->chan.sink, GUEST_STDERR, err_moved);
+	r = open_output(x, &x->out, out, GUEST_STDOUT, out_moved, &child_fds[1]);
 	if (r == 0)
-		(void)steal_fd(&err);
+		r = open_output(x, &x->err, x->copying ? &x->note : out, GUEST_STDERR, err_moved,
+			&child_fds[2]);
 	return r;
 }
 
-static int exec_spawn(struct exec *x, const struct command *cmd, struct kerr *e)
+static int exec_terminal(
+	struct exec *x, const struct command *cmd, uid_t uid, int child_fds[3], struct kerr *e)
 {
-	const struct exec_service *s = x->service;
-	const char *who = cmd->user ? cmd->user : s->agent->user;
+	const struct pty_use use = {
+		.loop = x->service->loop,
+		.in = &x->in,
+		.ready = in_ready,
+		.out = &x->out,
+		.sink = &x->conn->chan.sink,
+		.moved = out_moved,
+	};
+	int r = pty_open(uid, cmd->rows, cmd->cols, &x->tty, &child_fds[0], e);
+
+	if (r == 0) {
+		r = pty_connect(x->tty, &use, child_fds);
+		if (r < 0)
+			(void)kerr_errno(e, -r, "terminal");
+	}
+	return r;
+}
+
+static int find_user(const struct exec *x, const char *asked, struct user *ret, struct kerr *e)
+{
+	const char *who = asked ? asked : x->service->command->user;
 	_cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct words env = { 0 };
-	struct user user;
-	struct child_spec spec = { .argv = cmd->argv.v, .user = &user, .fds = { -1, -1, -1 } };
-	int r;
 
 	if (root < 0)
 		return kerr_errno(e, errno, "/");
 	/* root only by the host's own word; the agent's user is never root. */
-	r = user_resolve_at(root, who ? who : "", cmd->user != NULL, &user, e);
+	return user_resolve_at(root, who ? who : "", asked != NULL, ret, e);
+}
+
+static int exec_spawn(struct exec *x, const struct command *cmd, struct kerr *e)
+{
+	const struct service *s = x->service;
+	struct words env = { 0 };
+	struct user user;
+	struct child_spec spec = {
+		.argv = cmd->argv.v,
+		.user = &user,
+		.fds = { -1, -1, -1 },
+		.terminal = cmd->tty,
+	};
+	int r = find_user(x, cmd->user, &user, e);
+
 	if (r < 0)
 		return r;
-	spec.cwd = cmd->cwd ? cmd->cwd : s->agent->cwd ? s->agent->cwd : "/";
-	r = command_environ(cmd, s->agent, &user, user_home(&user, s->has_state), &env);
-	if (r == 0)
-		r = exec_pipes(x, spec.fds);
-	if (r < 0)
+	spec.cwd = cmd->cwd ? cmd->cwd : s->command->cwd ? s->command->cwd : "/";
+	r = command_environ(cmd, s->command, &user, user_home(&user, s->has_state), &env);
+	if (r < 0) {
 		(void)kerr_errno(e, -r, "%s", cmd->argv.v[0]);
+	} else if (cmd->tty) {
+		r = exec_terminal(x, cmd, user.uid, spec.fds, e);
+	} else {
+		r = exec_pipes(x, spec.fds);
+		if (r < 0)
+			(void)kerr_errno(e, -r, "%s", cmd->argv.v[0]);
+	}
 	spec.envp = env.v;
 	if (r == 0)
 		r = child_spawn(&x->child, s->loop, s->reaper, &spec, e);
@@ -207,183 +249,201 @@ static int exec_spawn(struct exec *x, const struct command *cmd, struct kerr *e)
 	return r;
 }
 
-static int take_exec(struct exec *x, const uint8_t *payload, size_t len)
+static int exec_command(struct exec *x, const uint8_t *payload, size_t len, struct kerr *e)
 {
 	struct command cmd = { 0 };
-	struct kerr e = { 0 };
-	int r;
+	int r = command_decode(&cmd, payload, len, e);
 
-	if (x->spawned)
-		return -EPROTO;
-	if (x->service->stopping) {
-		r = kerr_set(&e, ESHUTDOWN, "the guest is shutting down");
-	} else if (x->service->running >= EXEC_MAX) {
-		r = kerr_set(&e, EAGAIN, "%u programs of exec run already, the most there may be",
-			EXEC_MAX);
-	} else {
-		r = command_decode(&cmd, payload, len, &e);
-		if (r == 0)
-			r = exec_spawn(x, &cmd, &e);
-	}
+	if (r == 0)
+		r = exec_spawn(x, &cmd, e);
 	command_done(&cmd);
-	if (r < 0) {
-		exec_refuse(x, 126, e.msg);
-		return 0;
-	}
-	x->spawned = true;
-	x->service->running++;
-	return 0;
+	return r;
 }
 
-static int take_signal(struct exec *x, const uint8_t *payload, size_t len)
+/* ---- copies ---- */
+
+static bool note_keeps(const struct sink *s)
 {
+	(void)s;
+	return true;
+}
+
+static size_t note_room(const struct sink *s)
+{
+	(void)s;
+	return 4096;
+}
+
+/* Only the last text counts, and it is short: what is too much falls on the floor. */
+static uint8_t *note_reserve(struct sink *s, size_t len)
+{
+	static uint8_t scrap[4096];
+
+	(void)s;
+	return len <= sizeof(scrap) ? scrap : NULL;
+}
+
+static void note_commit(struct sink *s, enum guest_frame_type type, size_t len)
+{
+	struct exec *x = container_of(s, struct exec, note);
+	const uint8_t *data = note_reserve(s, len);
+	size_t room = sizeof(x->text) - 1 - x->text_len;
+	size_t n = len < room ? len : room;
+
+	(void)type;
+	memcpy(x->text + x->text_len, data, n);
+	x->text_len += n;
+}
+
+static int exec_copy(struct exec *x, enum guest_frame_type type, const uint8_t *payload, size_t len,
+	struct kerr *e)
+{
+	static char *const words[] = { (char *)"copy", NULL };
+	const struct user root = { 0 };
+	struct user user;
+	struct child_spec spec = {
+		.argv = words,
+		.envp = words + 1,
+		.cwd = "/",
+		.run = copy_main,
+		.arg = &x->request,
+		.fds = { -1, -1, -1 },
+	};
+	int r = copy_request_decode(&x->request, type, payload, len, e);
+
+	if (r == 0)
+		r = find_user(x, NULL, &user, e);
+	if (r < 0)
+		return r;
+	/* All of it is root's work; tests without root do it as themselves. */
+	spec.user = geteuid() == 0 ? &root : &user;
+	x->request.uid = user.uid;
+	x->request.gid = user.gid;
+	x->request.root = x->service->copy_root;
+	x->copying = true;
+	x->note = (struct sink){
+		.keeps = note_keeps,
+		.room = note_room,
+		.reserve = note_reserve,
+		.commit = note_commit,
+	};
+	r = exec_pipes(x, spec.fds);
+	if (r < 0)
+		(void)kerr_errno(e, -r, "copy");
+	if (r == 0)
+		r = child_spawn(&x->child, x->service->loop, x->service->reaper, &spec, e);
+	for (int i = 0; i < 3; i++)
+		close_fd(&spec.fds[i]);
+	return r;
+}
+
+/* ---- the stream ---- */
+
+static int exec_frame(struct conn *c, const struct guest_frame_hdr *h, const uint8_t *payload)
+{
+	struct exec *x = c->data;
 	uint32_t signo;
-
-	if (!x->spawned || child_signal_decode(payload, len, &signo) < 0)
-		return -EPROTO;
-	child_kill(&x->child, (int)signo);
-	return 0;
-}
-
-static int exec_frame(struct chan *c, const struct guest_frame_hdr *h, const uint8_t *payload)
-{
-	struct exec *x = container_of(c, struct exec, chan);
+	uint32_t rows;
+	uint32_t cols;
 
 	switch (h->type) {
-	case GUEST_EXEC:
-		return take_exec(x, payload, h->len);
 	case GUEST_STDIN:
-		return x->spawned ? feed_take(&x->in, payload, h->len) : -EPROTO;
+		return feed_take(&x->in, payload, h->len);
 	case GUEST_SIGNAL:
-		return take_signal(x, payload, h->len);
+		if (child_signal_decode(payload, h->len, &signo) < 0)
+			return -EPROTO;
+		child_kill(&x->child, (int)signo);
+		return 0;
+	case GUEST_WINSIZE:
+		if (pty_size_decode(payload, h->len, &rows, &cols) < 0)
+			return -EPROTO;
+		pty_resize(x->tty, rows, cols);
+		return 0;
 	default:
 		return -EPROTO;
 	}
 }
 
-static void exec_space(struct chan *c)
+static void exec_space(struct conn *c)
 {
-	struct exec *x = container_of(c, struct exec, chan);
+	struct exec *x = c->data;
 
 	forward_resume(&x->out);
 	forward_resume(&x->err);
 	exec_advance(x);
 }
 
-static void exec_hangup(struct exec *x)
+/* The host is gone: so is the terminal, or the pipes; and who does not mind is killed. */
+static void exec_closed(struct conn *c)
 {
+	struct exec *x = c->data;
+
+	conn_free(c);
+	x->conn = NULL;
+	if (x->ended) {
+		exec_free(x);
+		return;
+	}
 	child_kill(&x->child, SIGHUP);
 	child_kill(&x->child, SIGCONT);
-	(void)loop_timer_set(x->service->loop, &x->timer, EXEC_HANGUP_MS * CLOCK_NS_PER_MS, 0);
+	exec_close_pipes(x);
+	(void)loop_timer_set(x->service->loop, &x->hangup, EXEC_HANGUP_MS * CLOCK_NS_PER_MS, 0);
 }
 
-static void exec_closed(struct chan *c, int err)
+static void exec_hangup(struct loop_timer *t)
 {
-	struct exec *x = container_of(c, struct exec, chan);
-
-	if (err == -EPROTO)
-		log_warn("exec stream: the host sent a frame that does not belong there");
-	feed_done(&x->in);
-	if (x->spawned && !x->ended)
-		exec_hangup(x);
-	forward_resume(&x->out);
-	forward_resume(&x->err);
-	exec_advance(x);
+	child_kill(&container_of(t, struct exec, hangup)->child, SIGKILL);
 }
 
-static void exec_timeout(struct loop_timer *t)
+static void exec_timeout(struct conn *c)
 {
-	struct exec *x = container_of(t, struct exec, timer);
-
-	if (x->finished && chan_is_open(&x->chan)) {
-		/* The host does not close: so be it. */
-		chan_done(&x->chan);
-		exec_advance(x);
-	} else if (x->spawned) {
-		child_kill(&x->child, SIGKILL);
-	} else {
-		exec_refuse(x, 126, "no EXEC frame came in time");
-	}
+	(void)c; /* none is armed while the program runs */
 }
 
-static const struct chan_ops exec_ops = {
+static const struct conn_ops exec_ops = {
 	.frame = exec_frame,
 	.space = exec_space,
 	.closed = exec_closed,
+	.timeout = exec_timeout,
 };
 
-void exec_service_take(struct exec_service *s, int fd)
+int exec_begin(struct conn *c, enum guest_frame_type type, const uint8_t *payload, size_t len)
 {
+	struct service *s = c->service;
+	struct kerr e = { 0 };
 	struct exec *x;
+	int r;
 
-	x = s->count < EXEC_STREAMS_MAX ? calloc(1, sizeof(*x)) : NULL;
-	if (!x) {
-		(void)close(fd);
-		return;
+	if (s->running >= EXEC_MAX) {
+		conn_refuse(c, 126, "32 programs of exec run already, the most there may be");
+		return 0;
 	}
+	x = calloc(1, sizeof(*x));
+	if (!x) {
+		conn_refuse(c, 126, strerror(ENOMEM));
+		return 0;
+	}
+	s->running++;
+	x->conn = c;
 	x->service = s;
 	x->child = (struct child){
 		.report_fd = -1,
 		.started = exec_started,
 		.ended = exec_ended,
 	};
-	x->out.fd = x->err.fd = x->in.fd = x->chan.fd = -1;
-	x->timer = (struct loop_timer){ .fn = exec_timeout, .w = { .fd = -1 } };
-	x->next = s->list;
-	s->list = x;
-	s->count++;
-	if (chan_open(&x->chan, s->loop, fd, &exec_ops) < 0) {
-		(void)close(fd);
+	x->out.fd = x->err.fd = x->in.fd = x->tty = -1;
+	x->hangup = (struct loop_timer){ .fn = exec_hangup, .w = { .fd = -1 } };
+	if (type == GUEST_EXEC)
+		r = exec_command(x, payload, len, &e);
+	else
+		r = exec_copy(x, type, payload, len, &e);
+	if (r < 0) {
 		exec_free(x);
-		return;
+		conn_refuse(c, 126, e.msg);
+		return 0;
 	}
-	exec_timer(x, EXEC_START_MS);
-}
-
-static void listener_ready(struct loop_fd *w, uint32_t events)
-{
-	struct exec_service *s = container_of(w, struct exec_service, listener);
-
-	(void)events;
-	for (int i = 0; i < EXEC_ACCEPTS; i++) {
-		int fd = vsock_accept_host(s->listen_fd);
-
-		if (fd >= 0)
-			exec_service_take(s, fd);
-		else if (fd != -EACCES)
-			break;
-	}
-}
-
-void exec_service_init(struct exec_service *s, struct loop *loop, struct reaper *reaper,
-	const struct command *agent, bool has_state)
-{
-	*s = (struct exec_service){
-		.loop = loop,
-		.reaper = reaper,
-		.agent = agent,
-		.has_state = has_state,
-		.listener = { .fn = listener_ready, .fd = -1 },
-		.listen_fd = -1,
-	};
-}
-
-int exec_service_listen(struct exec_service *s, int listen_fd)
-{
-	int r = loop_fd_add(s->loop, &s->listener, listen_fd, EPOLLIN);
-
-	s->listen_fd = listen_fd;
-	return r;
-}
-
-void exec_service_done(struct exec_service *s)
-{
-	loop_fd_del(&s->listener);
-	close_fd(&s->listen_fd);
-	for (struct exec *x = s->list, *next; x; x = next) {
-		next = x->next;
-		chan_done(&x->chan);
-		if (x->ended || !x->spawned)
-			exec_free(x);
-	}
+	conn_timer(c, 0);
+	c->data = x;
+	c->ops = &exec_ops;
+	return 0;
 }

@@ -41,8 +41,14 @@ void feed_done(struct feed *f)
 
 int feed_take(struct feed *f, const uint8_t *payload, size_t len)
 {
-	if (len == 0)
+	static const uint8_t end_of_file = 4; /* VEOF, termios(3) */
+
+	if (len == 0 && f->terminal) {
+		payload = &end_of_file;
+		len = 1;
+	} else if (len == 0) {
 		feed_done(f);
+	}
 	while (f->fd >= 0 && f->done < len) {
 		ssize_t n = write(f->fd, payload + f->done, len - f->done);
 
@@ -58,7 +64,12 @@ int feed_take(struct feed *f, const uint8_t *payload, size_t len)
 			feed_done(f);
 		}
 	}
+	feed_forget(f);
+	return 0;
+}
+
+void feed_forget(struct feed *f)
+{
 	loop_fd_del(&f->w);
 	f->done = 0;
-	return 0;
 }

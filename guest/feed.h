@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,8 +13,9 @@
 struct feed {
 	struct loop_fd w;
 	struct loop *loop;
-	int fd;      /* write end; -1: closed, whatever comes is dropped */
-	size_t done; /* bytes of the held frame that the pipe took */
+	int fd;        /* write end; -1: closed, whatever comes is dropped */
+	size_t done;   /* bytes of the held frame that the pipe took */
+	bool terminal; /* its end of input is a key, not a closed pipe */
 	/* The pipe takes bytes again: offer the frame again. */
 	void (*ready)(struct feed *f);
 };
@@ -29,3 +31,6 @@ void feed_done(struct feed *f);
  * the program closed its input); CHAN_HOLD: offer the same frame again.
  */
 int feed_take(struct feed *f, const uint8_t *payload, size_t len);
+
+/* The held frame is not offered again. */
+void feed_forget(struct feed *f);

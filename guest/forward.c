@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <base/io.h>
 
 /* Less room than this is not worth a frame of its own. */
@@ -69,6 +70,25 @@ static void forward_event(struct loop_fd *w, uint32_t events)
 	f->moved(f);
 }
 
+static void settle_now(struct forward *f)
+{
+	int queued = 0;
+
+	if (f->fd >= 0 && ioctl(f->fd, FIONREAD, &queued) < 0)
+		queued = 0;
+	f->settling = true;
+	f->settle_left = (uint64_t)queued;
+}
+
+static void forward_late(struct loop_timer *t)
+{
+	struct forward *f = container_of(t, struct forward, late);
+
+	loop_timer_done(t);
+	settle_now(f);
+	f->moved(f);
+}
+
 int forward_open(struct forward *f, struct loop *loop, int fd, struct sink *to,
 	enum guest_frame_type type, void (*moved)(struct forward *f))
 {
@@ -78,6 +98,7 @@ int forward_open(struct forward *f, struct loop *loop, int fd, struct sink *to,
 		return r;
 	*f = (struct forward){
 		.w = { .fn = forward_event, .fd = -1 },
+		.late = { .fn = forward_late, .w = { .fd = -1 } },
 		.loop = loop,
 		.to = to,
 		.type = type,
@@ -94,6 +115,7 @@ void forward_done(struct forward *f)
 {
 	if (f->fd < 0)
 		return;
+	loop_timer_done(&f->late);
 	loop_fd_del(&f->w);
 	close_fd(&f->fd);
 }
@@ -106,12 +128,10 @@ void forward_resume(struct forward *f)
 
 void forward_settle(struct forward *f)
 {
-	int queued = 0;
-
-	if (f->fd >= 0 && ioctl(f->fd, FIONREAD, &queued) < 0)
-		queued = 0;
-	f->settling = true;
-	f->settle_left = (uint64_t)queued;
+	if (f->fd >= 0 && f->terminal)
+		(void)loop_timer_set(f->loop, &f->late, FORWARD_HANGUP_MS * CLOCK_NS_PER_MS, 0);
+	else
+		settle_now(f);
 }
 
 bool forward_settled(const struct forward *f)

@@ -19,7 +19,9 @@ struct forward {
 	struct sink *to;
 	enum guest_frame_type type;
 	int fd;
+	bool terminal; /* fd is the master of a terminal; set after forward_open */
 	bool settling;
+	struct loop_timer late;
 	uint64_t settle_left; /* bytes that still have to pass before it is settled */
 	/* After each move that may have ended or settled it. May free. */
 	void (*moved)(struct forward *f);
@@ -35,7 +37,12 @@ void forward_done(struct forward *f);
 /* The sink has room again, or keeps nothing any more. */
 void forward_resume(struct forward *f);
 
-/* The writer has ended: from now on what is in the pipe at this moment is waited for. */
+/*
+ * The writer has ended: from now on what is in the pipe at this moment is
+ * waited for. A terminal tells its own end, which is waited for, but for
+ * FORWARD_HANGUP_MS at most: somebody may have kept it.
+ */
+#define FORWARD_HANGUP_MS 1000u
 void forward_settle(struct forward *f);
 
 /* True when everything written before forward_settle is in the sink or gone. */

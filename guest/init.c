@@ -19,10 +19,10 @@
 #include "agent.h"
 #include "command.h"
 #include "disks.h"
-#include "exec.h"
 #include "link.h"
 #include "modules.h"
 #include "mounts.h"
+#include "service.h"
 #include "shutdown.h"
 #include "vsock.h"
 
@@ -37,7 +37,7 @@ struct init {
 	struct reaper reaper;
 	struct link link;
 	struct agent agent;
-	struct exec_service exec;
+	struct service service;
 	struct shutdown shutdown;
 	struct loop_timer deadline; /* for CONFIG; later for SHUTDOWN */
 	struct command command;
@@ -57,7 +57,7 @@ static void init_watch(struct init *in)
 {
 	unsigned ms = 0;
 
-	if (in->exec.stopping)
+	if (in->service.stopping)
 		return;
 	if (!chan_is_open(&in->link.chan))
 		ms = 0;
@@ -71,7 +71,7 @@ static void init_watch(struct init *in)
 /* Ends every process; the loop quits when they are gone. */
 static void init_stop(struct init *in, uint32_t grace_ms)
 {
-	in->exec.stopping = true;
+	in->service.stopping = true;
 	loop_timer_done(&in->deadline);
 	shutdown_begin(&in->shutdown, grace_ms);
 }
@@ -175,10 +175,10 @@ static int agent_up(struct init *in, struct kerr *e)
 	listen_fd = vsock_listen(GUEST_PORT_EXEC, e);
 	if (listen_fd < 0)
 		return listen_fd;
-	in->exec.has_state = c->has_state;
-	r = exec_service_listen(&in->exec, listen_fd);
+	in->service.has_state = c->has_state;
+	r = service_listen(&in->service, listen_fd);
 	if (r < 0)
-		return kerr_errno(e, -r, "exec service");
+		return kerr_errno(e, -r, "service port");
 	return agent_start(&in->agent, &in->reaper, c, &user, user_home(&user, c->has_state), e);
 }
 
@@ -188,7 +188,7 @@ static void on_config(struct link *l, const uint8_t *payload, size_t len)
 	struct kerr e = { 0 };
 	int r;
 
-	if (in->failed || in->configured || in->exec.stopping)
+	if (in->failed || in->configured || in->service.stopping)
 		return;
 	in->configured = true;
 	init_watch(in);
@@ -321,7 +321,7 @@ static int init_prepare(struct init *in, struct kerr *e)
 	link_init(&in->link, in->loop, &link_ops, vsock_dial_host);
 	in->deadline = (struct loop_timer){ .fn = on_deadline, .w = { .fd = -1 } };
 	agent_init(&in->agent, in->loop, &agent_ops, vsock_dial_host);
-	exec_service_init(&in->exec, in->loop, &in->reaper, &in->command, false);
+	service_init(&in->service, in->loop, &in->reaper, &in->command, &in->agent);
 	shutdown_init(&in->shutdown, in->loop, &in->reaper);
 	r = reaper_start(&in->reaper, in->loop, e);
 	in->reaper.childless = on_childless;

@@ -98,7 +98,9 @@ static size_t sink_room(const struct sink *s)
 {
 	const struct output *o = container_of(s, struct output, sink);
 	size_t room = backlog_room(&o->backlog);
+	size_t copies = o->copy_room ? o->copy_room(o) : room;
 
+	room = copies < room ? copies : room;
 	return room < sizeof(o->bounce) ? room : sizeof(o->bounce);
 }
 
@@ -106,7 +108,7 @@ static uint8_t *sink_reserve(struct sink *s, size_t len)
 {
 	struct output *o = container_of(s, struct output, sink);
 
-	return len <= sink_room(s) ? o->bounce : NULL;
+	return len <= sizeof(o->bounce) ? o->bounce : NULL;
 }
 
 static void sink_commit(struct sink *s, enum guest_frame_type type, size_t len)
@@ -133,6 +135,7 @@ void output_init(struct output *o, struct loop *loop, int (*open)(uint32_t port)
 	o->chan.fd = -1;
 	o->ending = false;
 	o->moved = moved;
+	o->copy_room = NULL;
 	o->copy = NULL;
 	dial_init(&o->dial, loop, GUEST_PORT_LOG, open, output_connected);
 }

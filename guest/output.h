@@ -23,7 +23,8 @@ struct output {
 	bool ending;
 	/* Room in the sink again, or bytes left for the host. Not from inside a commit. */
 	void (*moved)(struct output *o);
-	/* Sees all that is taken, as it comes; len > 0. May be NULL. */
+	/* Sees all that is taken, as it comes, and how much it can take now. May be NULL. */
+	size_t (*copy_room)(const struct output *o);
 	void (*copy)(struct output *o, enum guest_frame_type type, const uint8_t *data, size_t len);
 	uint8_t bounce[GUEST_FRAME_MAX];
 };

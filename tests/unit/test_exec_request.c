@@ -38,6 +38,13 @@ static const struct {
 	{ "{\"argv\":[\"a\"],\"env\":[\"=b\"]}", -EINVAL, "env =b: expected NAME=value" },
 	{ "{\"argv\":[\"a\"],\"user\":0}", -EINVAL, "user: expected a text" },
 	{ "{\"argv\":[\"a\"],\"cwd\":[]}", -EINVAL, "cwd: expected a text" },
+	{ "{\"argv\":[\"a\"],\"tty\":true,\"rows\":1,\"cols\":4096}", 0, "" },
+	{ "{\"argv\":[\"a\"],\"tty\":1}", -EINVAL, "tty: expected true or false" },
+	{ "{\"argv\":[\"a\"],\"rows\":24}", -EINVAL, "rows, cols: expected both or neither" },
+	{ "{\"argv\":[\"a\"],\"rows\":0,\"cols\":1}", -EINVAL,
+		"rows: expected a number from 1 to 4096" },
+	{ "{\"argv\":[\"a\"],\"rows\":1,\"cols\":4097}", -EINVAL,
+		"cols: expected a number from 1 to 4096" },
 };
 
 START_TEST(checks)
@@ -140,6 +147,103 @@ START_TEST(frame)
 }
 END_TEST
 
+static const struct {
+	const char *json;
+	int result;
+	const char *message;
+} copies[] = {
+	{ "{\"path\":\"/\",\"direction\":\"in\",\"owners\":true}", 0, "" },
+	{ "{\"path\":\"/etc/passwd\",\"direction\":\"out\"}", 0, "" },
+	{ "{\"direction\":\"in\"}", -EINVAL, "path: expected an absolute path" },
+	{ "{\"path\":\"etc\",\"direction\":\"in\"}", -EINVAL, "path: expected an absolute path" },
+	{ "{\"path\":\"/\"}", -EINVAL, "direction: expected \"in\" or \"out\"" },
+	{ "{\"path\":\"/\",\"direction\":\"up\"}", -EINVAL,
+		"direction: expected \"in\" or \"out\"" },
+	{ "{\"path\":\"/\",\"direction\":\"in\",\"owners\":\"\"}", -EINVAL,
+		"owners: expected true or false" },
+};
+
+START_TEST(copy_checks)
+{
+	json_t *o = parse(copies[_i].json);
+
+	ck_assert_int_eq(copy_request_check(o, &fx_err), copies[_i].result);
+	ck_assert_str_eq(fx_err.msg, copies[_i].message);
+	json_decref(o);
+}
+END_TEST
+
+/* Sends by `make`, and reads the frame: its length. */
+static uint32_t sent(int (*make)(int fd, const json_t *args, struct kerr *e), const char *json,
+	enum guest_frame_type type, uint8_t *buf)
+{
+	json_t *o = json ? parse(json) : NULL;
+	struct guest_frame_hdr h;
+	int sv[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	ck_assert_msg(make(sv[0], o, &fx_err) == 0, "%s", fx_err.msg);
+	ck_assert_int_eq(io_read_full(sv[1], buf, 8), 0);
+	ck_assert_int_eq(guest_hdr_decode(buf, &h), 0);
+	ck_assert_int_eq(h.type, type);
+	ck_assert_int_eq(io_read_full(sv[1], buf, h.len), 0);
+	(void)close(sv[0]);
+	(void)close(sv[1]);
+	json_decref(o);
+	return h.len;
+}
+
+START_TEST(other_frames)
+{
+	json_t *o = json_object();
+	char path[4096 + 32];
+	uint8_t buf[8192];
+	size_t pos = 0;
+	uint32_t len;
+
+	ck_assert_uint_eq(sent(attach_request_send, NULL, GUEST_ATTACH, buf), 0);
+	ck_assert_int_eq(attach_request_check(NULL, &fx_err), 0);
+	len = sent(attach_request_send, "{\"rows\":3,\"cols\":5}", GUEST_ATTACH, buf);
+	ck_assert_uint_eq(len, 24);
+	ck_assert(buf[8] == 3 && buf[20] == 5);
+	len = sent(exec_request_send, "{\"argv\":[\"a\"],\"tty\":true,\"rows\":7,\"cols\":9}",
+		GUEST_EXEC, buf);
+	expect(buf, len, &pos, GUEST_F_ARGV, "a");
+	{
+		struct guest_value v;
+
+		ck_assert_int_eq(guest_field_next(buf, len, &pos, &v), 1);
+		ck_assert_int_eq(v.field, GUEST_F_TTY);
+	}
+	ck_assert_uint_eq(len - pos, 24);
+	len = sent(
+		copy_request_send, "{\"path\":\"/a\",\"direction\":\"out\"}", GUEST_COPY_OUT, buf);
+	pos = 0;
+	expect(buf, len, &pos, GUEST_F_PATH, "/a");
+	ck_assert_uint_eq(len, pos);
+	/* The longest path there may be. */
+	memset(path, 'p', sizeof(path));
+	path[0] = '/';
+	path[4095] = '\0';
+	(void)json_object_set_new(o, "path", json_string(path));
+	(void)json_object_set_new(o, "direction", json_string("in"));
+	(void)json_object_set_new(o, "owners", json_true());
+	ck_assert_int_eq(copy_request_check(o, &fx_err), 0);
+	{
+		char *text = json_dumps(o, 0);
+
+		len = sent(copy_request_send, text, GUEST_COPY_IN, buf);
+		free(text);
+	}
+	ck_assert_uint_eq(len, 8 + 4095 + 12);
+	path[4095] = 'p';
+	path[4096] = '\0';
+	(void)json_object_set_new(o, "path", json_string(path));
+	ck_assert_int_eq(copy_request_check(o, &fx_err), -EINVAL);
+	json_decref(o);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("exec_request");
@@ -149,6 +253,8 @@ int main(void)
 
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_add_loop_test(t, checks, 0, (int)(sizeof(cases) / sizeof(cases[0])));
+	tcase_add_loop_test(t, copy_checks, 0, (int)(sizeof(copies) / sizeof(copies[0])));
+	tcase_add_test(t, other_frames);
 	tcase_add_test(t, limits);
 	tcase_add_test(t, frame);
 	suite_add_tcase(s, t);

@@ -6,13 +6,15 @@
 
 #include "exec.h"
 #include "guest_peer.h"
+#include "service.h"
 
 /* The service with real programs, run as whoever runs the test (an unprivileged user if root does).
  */
 static struct loop *loop;
 static struct reaper reaper;
-static struct exec_service service;
+static struct service service;
 static struct command agent;
+static struct agent no_agent;
 static struct peer peer;
 static char me[32];
 
@@ -28,17 +30,19 @@ static void setup(void)
 	agent.user = strdup(me);
 	agent.cwd = strdup("/tmp");
 	ck_assert_int_eq(words_add(&agent.env, "COLOUR=green"), 0);
-	exec_service_init(&service, loop, &reaper, &agent, false);
-	exec_service_take(&service, peer_open(&peer, loop));
+	agent_init(&no_agent, loop, NULL, peer_dial);
+	service_init(&service, loop, &reaper, &agent, &no_agent);
+	service_take(&service, peer_open(&peer, loop));
 }
 
 static void teardown(void)
 {
 	peer_close(&peer);
-	for (int i = 0; service.count && i < 1000; i++)
+	for (int i = 0; (service.count || service.running) && i < 1000; i++)
 		ck_assert_int_eq(loop_step(loop, 10, NULL), 0);
+	ck_assert_uint_eq(service.running, 0);
 	ck_assert_uint_eq(service.count, 0); /* every program and stream was let go */
-	exec_service_done(&service);
+	service_done(&service);
 	reaper_done(&reaper);
 	command_done(&agent);
 	loop_free(loop);
@@ -104,7 +108,7 @@ static void expect_code(struct peer *p, uint32_t code)
 static void again(void)
 {
 	peer_close(&peer);
-	exec_service_take(&service, peer_open(&peer, loop));
+	service_take(&service, peer_open(&peer, loop));
 }
 
 START_TEST(output_and_code)
@@ -301,7 +305,7 @@ START_TEST(a_slow_reader_stops_nobody_else)
 	uint32_t got = 0;
 	int type;
 
-	exec_service_take(&service, peer_open(&slow, loop));
+	service_take(&service, peer_open(&slow, loop));
 	ask(&slow, "head -c 2000000 /dev/zero", NULL, NULL, NULL);
 	peer_pass(loop, 100);
 	ask(&peer, "echo quick", NULL, NULL, NULL);
@@ -320,17 +324,18 @@ START_TEST(a_gone_host_ends_the_program)
 {
 	static struct peer stubborn;
 
-	exec_service_take(&service, peer_open(&stubborn, loop));
+	service_take(&service, peer_open(&stubborn, loop));
 	ask(&peer, "sleep 100", NULL, NULL, NULL);
-	ask(&stubborn, "trap '' HUP; yes", NULL, NULL, NULL);
+	ask(&stubborn, "trap '' HUP PIPE; while :; do echo y; sleep 0.01; done", NULL, NULL, NULL);
 	peer_pass(loop, 200);
 	ck_assert_uint_eq(service.count, 2);
 	peer_close(&peer);
 	peer_close(&stubborn);
 	peer_pass(loop, 500);
-	ck_assert_uint_eq(service.count, 1);
-	peer_pass(loop, EXEC_HANGUP_MS);
 	ck_assert_uint_eq(service.count, 0);
+	ck_assert_uint_eq(service.running, 1);
+	peer_pass(loop, EXEC_HANGUP_MS);
+	ck_assert_uint_eq(service.running, 0);
 }
 END_TEST
 
@@ -351,14 +356,14 @@ START_TEST(frames_out_of_place)
 		peer_send(&peer, cases[i].type, cases[i].payload, cases[i].len);
 		ck_assert_int_eq(peer_next(&peer, 5000), PEER_EOF);
 		peer_close(&peer);
-		exec_service_take(&service, peer_open(&peer, loop));
+		service_take(&service, peer_open(&peer, loop));
 	}
 	/* After the start: a second EXEC, and signals that are none. */
 	ask(&peer, "sleep 100", NULL, NULL, NULL);
 	ask(&peer, "true", NULL, NULL, NULL);
 	ck_assert_int_eq(peer_next(&peer, 5000), PEER_EOF);
 	peer_close(&peer);
-	exec_service_take(&service, peer_open(&peer, loop));
+	service_take(&service, peer_open(&peer, loop));
 	ask(&peer, "sleep 100", NULL, NULL, NULL);
 	peer_send(&peer, GUEST_SIGNAL, "\x0c\0\0\0\x04\0\0\0\xff\0\0\0", 12);
 	ck_assert_int_eq(peer_next(&peer, 5000), PEER_EOF);
@@ -378,7 +383,7 @@ START_TEST(only_so_many_at_once)
 	static struct peer many[EXEC_MAX];
 
 	for (unsigned i = 0; i < EXEC_MAX; i++) {
-		exec_service_take(&service, peer_open(&many[i], loop));
+		service_take(&service, peer_open(&many[i], loop));
 		ask(&many[i], "sleep 100", NULL, NULL, NULL);
 		peer_pass(loop, 5);
 	}
@@ -395,11 +400,11 @@ START_TEST(only_so_many_at_once)
 	peer_pass(loop, 300);
 	ck_assert_uint_eq(service.running, 0);
 	ck_assert_uint_eq(service.count, 0);
-	exec_service_take(&service, peer_open(&peer, loop));
+	service_take(&service, peer_open(&peer, loop));
 	ask(&peer, "exit 0", NULL, NULL, NULL);
 	ck_assert_int_eq(peer_next(&peer, 5000), GUEST_EXITED);
 	/* A host that never closes is not waited for for ever. */
-	peer_pass(loop, EXEC_LINGER_MS + 200);
+	peer_pass(loop, SERVICE_LINGER_MS + 200);
 	ck_assert_uint_eq(service.count, 0);
 }
 END_TEST

@@ -49,8 +49,8 @@
  *          STDIN; empty: end of input, with TTY its end-of-file key),
  *          WINSIZE, SIGNAL (to the agent's process)
  *   guest: STDOUT, STDERR from now on, then EXITED (CODE or SIGNAL) at the
- *          agent's end. Who reads too slowly for GUEST_ATTACH_LAG bytes
- *          gets ERROR and the end; the agent never waits. Closing detaches
+ *          agent's end. Who takes nothing for GUEST_ATTACH_STALL_MS while
+ *          there is more gets ERROR and the end. Closing detaches
  * A file or tree out of the guest:
  *   host:  COPY_OUT (PATH absolute)
  *   guest: STDOUT frames, a tar stream (pax) whose names begin with the
@@ -65,14 +65,14 @@
  *          directory.
  *   guest: EXITED (CODE 0) when all is there, or ERROR (CODE, TEXT)
  */
-#define GUEST_PROTO_VERSION 2
-#define GUEST_SRC_PORT_END  1024u /* the guest dials from a port below: root's alone (vsock(7)) */
-#define GUEST_PORT_CONTROL  1024u
-#define GUEST_PORT_LOG      1025u
-#define GUEST_PORT_EXEC     1026u
-#define GUEST_FRAME_MAX     65536u
-#define GUEST_CID_HOST      2u
-#define GUEST_ATTACH_LAG    1048576u
+#define GUEST_PROTO_VERSION   2
+#define GUEST_SRC_PORT_END    1024u /* the guest dials from a port below: root's alone (vsock(7)) */
+#define GUEST_PORT_CONTROL    1024u
+#define GUEST_PORT_LOG        1025u
+#define GUEST_PORT_EXEC       1026u
+#define GUEST_FRAME_MAX       65536u
+#define GUEST_CID_HOST        2u
+#define GUEST_ATTACH_STALL_MS 5000u
 
 enum guest_frame_type {
 	GUEST_HELLO = 1,
