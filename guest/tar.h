@@ -15,6 +15,7 @@
 #define TAR_NAME_MAX 4096u  /* with its NUL */
 #define TAR_PAX_MAX  32768u /* bytes of one pax header */
 #define TAR_SIZE_MAX (1ULL << 40)
+#define TAR_TIME_MAX (1LL << 40) /* seconds, also before 1970 */
 
 enum tar_type { TAR_FILE = '0', TAR_HARDLINK = '1', TAR_SYMLINK = '2', TAR_DIR = '5' };
 

@@ -35,21 +35,29 @@ static int skip(struct tar_reader *r, uint64_t len)
 	return 0;
 }
 
+/* Base 256, as GNU tar writes what does not fit: two's complement when the first byte is 0xff. */
+static int binary(const uint8_t *p, size_t len, uint64_t *ret)
+{
+	uint64_t v = p[0] == 0xff ? UINT64_MAX : p[0] & 0x7fu;
+	uint64_t sign = p[0] == 0xff ? 0x1ff : 0;
+
+	for (size_t i = 1; i < len; i++) {
+		if (v >> 55 != sign)
+			return -EPROTO;
+		v = v << 8 | p[i];
+	}
+	*ret = v;
+	return 0;
+}
+
 /* Octal digits among spaces and NULs, or base 256 when the first bit is set. */
 static int number(const uint8_t *p, size_t len, uint64_t *ret)
 {
 	uint64_t v = 0;
 	size_t i = 0;
 
-	if (p[0] & 0x80) {
-		for (i = 0; i < len; i++) {
-			if (v >> 55)
-				return -EPROTO;
-			v = v << 8 | (i ? p[i] : p[0] & 0x7fu);
-		}
-		*ret = v;
-		return 0;
-	}
+	if (p[0] & 0x80)
+		return binary(p, len, ret);
 	while (i < len && p[i] == ' ')
 		i++;
 	for (; i < len && p[i] >= '0' && p[i] <= '7'; i++) {
@@ -137,7 +145,7 @@ static int pax_record(struct pax *x, struct tar_entry *t, const uint8_t *key, si
 	}
 	if (key_is(key, key_len, "mtime")) {
 		x->has_mtime = true;
-		r = decimal(value, len, 1ULL << 40, &minus, &v);
+		r = decimal(value, len, TAR_TIME_MAX, &minus, &v);
 		x->mtime = minus ? -(int64_t)v : (int64_t)v;
 		return r;
 	}
@@ -237,7 +245,9 @@ static int fill_numbers(const uint8_t *block, const struct pax *x, struct tar_en
 	t->mode = (uint32_t)(mode & 07777);
 	t->uid = x->has_uid ? x->uid : (uint32_t)uid;
 	t->gid = x->has_gid ? x->gid : (uint32_t)gid;
-	t->mtime = x->has_mtime ? x->mtime : (int64_t)(mtime & ((1ULL << 40) - 1));
+	t->mtime = x->has_mtime ? x->mtime : (int64_t)mtime;
+	if (t->mtime > TAR_TIME_MAX || t->mtime < -TAR_TIME_MAX)
+		t->mtime = 0;
 	return 0;
 }
 

@@ -153,8 +153,8 @@ START_TEST(a_tree_there_and_back)
 	   "cmp 1 2; cmp 1 3");
 	/* What we wrote is what we read. */
 	ck_assert_int_eq(in(at("out.tar"), "/w/third", true), GUEST_EXITED);
-	sh("f() { (cd $1; find . -printf '%%p %%m %%U %%G %%s %%Ts %%l\\n' | sort); }; f w/third >3; cmp 1 3 ||"
-	   " diff w/third w/tree");
+	sh("f() { (cd $1; find . -printf '%%p %%m %%U %%G %%s %%Ts %%l\\n' | sort;"
+	   "find . -type f -exec b2sum {} + | sort); }; f w/third >3; cmp 1 3");
 }
 END_TEST
 
