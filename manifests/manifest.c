@@ -7,178 +7,54 @@
 #include <string.h>
 
 #include <base/cleanup.h>
-#include <base/clock.h>
 
 #include "ini_doc.h"
+#include "keys.h"
 #include "nearest.h"
 #include "text.h"
-#include "value.h"
-
-#define KIB         (1ULL << 10)
-#define MIB         (1ULL << 20)
-#define GIB         (1ULL << 30)
-#define TIB         (1ULL << 40)
-#define FIELD(f)    .offset = offsetof(struct manifest, f)
-#define DIGEST_FORM "blake2b: and 64 hexadecimal digits, as kosvm image import prints them"
-#define USER_FORM                                                                                  \
-	"an ordinary user of the guest: a uid such as 1000, uid:gid, or a name; never root"
 
 enum {
-	KEY_NAME,
-	KEY_VERSION,
-	KEY_KERNEL,
-	KEY_INITRAMFS,
-	KEY_ROOTFS,
-	KEY_VCPUS,
-	KEY_MEMORY,
-	KEY_STATE,
-	KEY_COMMAND,
-	KEY_USER,
-	KEY_WORKDIR,
-	KEY_START_TIMEOUT,
-	KEY_STOP_TIMEOUT,
-	KEY_CONSOLE,
-	KEY_LOG,
-	KEY_COUNT,
+	SECTION_AGENT,
+	SECTION_IMAGE,
+	SECTION_RESOURCES,
+	SECTION_RUN,
+	SECTION_LIFECYCLE,
+	SECTION_ENV,
+	SECTION_LABELS,
+	SECTION_COUNT
 };
-
-/* docs/man/kosvm-manifest.5 says the same to people. */
-static const struct manifest_key keys[KEY_COUNT] = {
-	[KEY_NAME] = { .section = "agent",
-		.name = "name",
-		.parse = value_name,
-		FIELD(name),
-		.required = true,
-		.expected = "1 to 63 lower-case letters, digits and -, no - at either end" },
-	[KEY_VERSION] = { .section = "agent",
-		.name = "version",
-		.parse = value_u32,
-		FIELD(version),
-		.standard = "1",
-		.min = 0,
-		.max = UINT32_MAX,
-		.expected = "a whole number such as 3",
-		.range = "0 to 4294967295" },
-	[KEY_KERNEL] = { .section = "image",
-		.name = "kernel",
-		.parse = value_digest,
-		FIELD(kernel),
-		.required = true,
-		.expected = DIGEST_FORM },
-	[KEY_INITRAMFS] = { .section = "image",
-		.name = "initramfs",
-		.parse = value_digest,
-		FIELD(initramfs),
-		.required = true,
-		.expected = DIGEST_FORM },
-	[KEY_ROOTFS] = { .section = "image",
-		.name = "rootfs",
-		.parse = value_digest,
-		FIELD(rootfs),
-		.required = true,
-		.expected = DIGEST_FORM },
-	[KEY_VCPUS] = { .section = "resources",
-		.name = "vcpus",
-		.parse = value_u32,
-		FIELD(vcpus),
-		.standard = "1",
-		.min = 1,
-		.max = 32,
-		.expected = "a whole number such as 2",
-		.range = "1 to 32" },
-	[KEY_MEMORY] = { .section = "resources",
-		.name = "memory",
-		.parse = value_size,
-		FIELD(memory),
-		.standard = "128M",
-		.min = 64 * MIB,
-		.max = 64 * GIB,
-		.step = MIB,
-		.expected = "a size such as 128M",
-		.range = "64M to 64G in steps of 1M" },
-	[KEY_STATE] = { .section = "resources",
-		.name = "state",
-		.parse = value_size,
-		FIELD(state),
-		.standard = "0",
-		.or_zero = true,
-		.min = 8 * MIB,
-		.max = 16 * TIB,
-		.step = 4 * KIB,
-		.expected = "a size such as 16M, or 0 for no state disk",
-		.range = "0, or 8M to 16T in steps of 4K" },
-	[KEY_COMMAND] = { .section = "run",
-		.name = "command",
-		.parse = value_command,
-		FIELD(argv),
-		.required = true,
-		.expected = "the absolute path of a program of the guest, and its arguments" },
-	[KEY_USER] = { .section = "run",
-		.name = "user",
-		.parse = value_user,
-		FIELD(user),
-		.standard = "1000:1000",
-		.expected = USER_FORM },
-	[KEY_WORKDIR] = { .section = "run",
-		.name = "workdir",
-		.parse = value_workdir,
-		FIELD(workdir),
-		.expected = "an absolute path of at most 255 bytes without . and .. in it" },
-	[KEY_START_TIMEOUT] = { .section = "run",
-		.name = "start-timeout",
-		.parse = value_duration,
-		FIELD(start_timeout_ns),
-		.standard = "60s",
-		.min = CLOCK_NS_PER_S,
-		.max = 3600 * CLOCK_NS_PER_S,
-		.expected = "a duration such as 60s",
-		.range = "1s to 1h" },
-	[KEY_STOP_TIMEOUT] = { .section = "run",
-		.name = "stop-timeout",
-		.parse = value_duration,
-		FIELD(stop_timeout_ns),
-		.standard = "10s",
-		.min = CLOCK_NS_PER_S,
-		.max = 3600 * CLOCK_NS_PER_S,
-		.expected = "a duration such as 10s",
-		.range = "1s to 1h" },
-	[KEY_CONSOLE] = { .section = "run",
-		.name = "console",
-		.parse = value_size,
-		FIELD(console_max),
-		.standard = "1M",
-		.min = 4 * KIB,
-		.max = 64 * MIB,
-		.expected = "a size such as 1M",
-		.range = "4K to 64M" },
-	[KEY_LOG] = { .section = "run",
-		.name = "log",
-		.parse = value_size,
-		FIELD(log_max),
-		.standard = "16M",
-		.min = 4 * KIB,
-		.max = 16 * GIB,
-		.expected = "a size such as 16M",
-		.range = "4K to 16G" },
-};
-
-enum { SECTION_AGENT, SECTION_IMAGE, SECTION_RESOURCES, SECTION_RUN, SECTION_ENV, SECTION_COUNT };
 
 static const char *const sections[SECTION_COUNT] = {
 	[SECTION_AGENT] = "agent",
 	[SECTION_IMAGE] = "image",
 	[SECTION_RESOURCES] = "resources",
 	[SECTION_RUN] = "run",
+	[SECTION_LIFECYCLE] = "lifecycle",
 	[SECTION_ENV] = "env",
+	[SECTION_LABELS] = "labels",
 };
+
+/* A section whose keys are the author's own. */
+struct pairs {
+	unsigned line[MANIFEST_PAIRS_MAX];
+	size_t count;
+};
+
+static const struct pairs_rule {
+	bool (*name_ok)(const char *name);
+	size_t max;
+	const char *form, *what;
+} env_rule = { value_env_name_ok, MANIFEST_ENV_MAX, "letters, digits and _", "variables" },
+  label_rule = { manifest_label_ok, MANIFEST_LABELS_MAX,
+	  "1 to 63 lower-case letters, digits and - . _ /, a letter or digit at both ends",
+	  "labels" };
 
 struct parse {
 	const char *file;
 	struct manifest m;
 	unsigned section_line[SECTION_COUNT]; /* 0: not seen */
 	unsigned key_line[KEY_COUNT];
-	unsigned env_line[MANIFEST_ENV_MAX];
-	size_t env_count;
+	struct pairs env, labels;
 };
 
 /* A value in a message: the first bytes of it, cut between two characters. */
@@ -233,8 +109,8 @@ static int on_section(void *user, unsigned line, const char *name, struct kerr *
 		return kerr_set(e, EINVAL, "%s:%u: unknown section [%s]: did you mean [%s]?",
 			p->file, line, name, close);
 	return kerr_set(e, EINVAL,
-		"%s:%u: unknown section [%s]: expected [agent], [image], [resources], [run] or "
-		"[env]",
+		"%s:%u: unknown section [%s]: expected [agent], [image], [resources], [run], "
+		"[lifecycle], [env] or [labels]",
 		p->file, line, name);
 }
 
@@ -246,12 +122,12 @@ static int unknown_key(
 
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		/* A key of the section at hand wins a tie. */
-		unsigned d = nearest_distance(key, keys[i].name);
-		bool here = strcmp(section, keys[i].section) == 0;
+		unsigned d = nearest_distance(key, manifest_keys[i].name);
+		bool here = strcmp(section, manifest_keys[i].section) == 0;
 
-		if (nearest_plausible(key, keys[i].name, d) && 2 * d + !here < best) {
+		if (nearest_plausible(key, manifest_keys[i].name, d) && 2 * d + !here < best) {
 			best = 2 * d + !here;
-			close = &keys[i];
+			close = &manifest_keys[i];
 		}
 	}
 	if (!close)
@@ -267,33 +143,34 @@ static int unknown_key(
 		strcmp(section, close->section) == 0 ? "" : "]");
 }
 
-static int on_env(struct parse *p, unsigned line, const char *name, const char *v, struct kerr *e)
+static int add_pair(struct parse *p, const struct pairs_rule *rule, struct pairs *pairs,
+	char **list, unsigned line, const char *name, const char *v, struct kerr *e)
 {
 	size_t name_len = strlen(name);
 	size_t size = name_len + strlen(v) + 2;
 	char *var;
 
-	if (!value_env_name_ok(name)) {
-		(void)kerr_set(e, EINVAL, "expected a name of letters, digits and _");
+	if (!rule->name_ok(name)) {
+		(void)kerr_set(e, EINVAL, "expected a name of %s", rule->form);
 		return wrap_value(p, line, name, v, e);
 	}
-	for (size_t i = 0; i < p->env_count; i++) {
-		if (strncmp(p->m.env[i], name, name_len) == 0 && p->m.env[i][name_len] == '=') {
+	for (size_t i = 0; i < pairs->count; i++) {
+		if (strncmp(list[i], name, name_len) == 0 && list[i][name_len] == '=') {
 			(void)kerr_set(e, EINVAL, "given already at line %u: expected it once",
-				p->env_line[i]);
+				pairs->line[i]);
 			return wrap_value(p, line, name, v, e);
 		}
 	}
-	if (p->env_count == MANIFEST_ENV_MAX) {
-		(void)kerr_set(e, E2BIG, "expected at most %u variables", MANIFEST_ENV_MAX);
+	if (pairs->count == rule->max) {
+		(void)kerr_set(e, E2BIG, "expected at most %zu %s", rule->max, rule->what);
 		return wrap_value(p, line, name, v, e);
 	}
 	var = malloc(size);
 	if (!var)
 		return kerr_set(e, ENOMEM, "%s: out of memory", p->file);
 	(void)snprintf(var, size, "%s=%s", name, v);
-	p->env_line[p->env_count] = line;
-	p->m.env[p->env_count++] = var;
+	pairs->line[pairs->count] = line;
+	list[pairs->count++] = var;
 	return 0;
 }
 
@@ -303,9 +180,11 @@ static int on_pair(void *user, unsigned line, const char *section, const char *n
 	struct parse *p = user;
 
 	if (strcmp(section, sections[SECTION_ENV]) == 0)
-		return on_env(p, line, name, v, e);
+		return add_pair(p, &env_rule, &p->env, p->m.env, line, name, v, e);
+	if (strcmp(section, sections[SECTION_LABELS]) == 0)
+		return add_pair(p, &label_rule, &p->labels, p->m.labels, line, name, v, e);
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		const struct manifest_key *k = &keys[i];
+		const struct manifest_key *k = &manifest_keys[i];
 
 		if (strcmp(k->section, section) != 0 || strcmp(k->name, name) != 0)
 			continue;
@@ -324,7 +203,7 @@ static int on_pair(void *user, unsigned line, const char *section, const char *n
 static int fill_in(struct parse *p, struct kerr *e)
 {
 	for (size_t i = 0; i < KEY_COUNT; i++) {
-		const struct manifest_key *k = &keys[i];
+		const struct manifest_key *k = &manifest_keys[i];
 
 		if (p->key_line[i] != 0)
 			continue;
@@ -350,6 +229,21 @@ static int cross_check(struct parse *p, struct kerr *e)
 			"expected a path outside /state, or a state disk: state = 16M in [resources]");
 		return wrap_value(p, p->key_line[KEY_WORKDIR], "workdir", dir, e);
 	}
+	if (p->m.heartbeat_ns && p->m.heartbeat_timeout_ns <= p->m.heartbeat_ns) {
+		unsigned line = p->key_line[KEY_HEARTBEAT_TIMEOUT];
+
+		return kerr_set(e, EINVAL,
+			"%s:%u: heartbeat-timeout: expected more than heartbeat, the time between two "
+			"of them",
+			p->file, line ? line : p->key_line[KEY_HEARTBEAT]);
+	}
+	if (p->m.restart_backoff_max_ns < p->m.restart_backoff_ns) {
+		unsigned line = p->key_line[KEY_RESTART_BACKOFF_MAX];
+
+		return kerr_set(e, EINVAL,
+			"%s:%u: restart-backoff-max: expected restart-backoff or more", p->file,
+			line ? line : p->key_line[KEY_RESTART_BACKOFF]);
+	}
 	return 0;
 }
 
@@ -364,8 +258,11 @@ int manifest_parse(
 		return kerr_set(e, EFBIG, "%s: %zu bytes: expected at most %u", file, len,
 			MANIFEST_MAX_BYTES);
 	p.m.env = calloc(MANIFEST_ENV_MAX + 1, sizeof(*p.m.env));
-	if (!p.m.env)
+	p.m.labels = calloc(MANIFEST_LABELS_MAX + 1, sizeof(*p.m.labels));
+	if (!p.m.env || !p.m.labels) {
+		manifest_done(&p.m);
 		return kerr_set(e, ENOMEM, "%s: out of memory", file);
+	}
 	r = ini_doc_parse(file, data, len, MANIFEST_LINE_MAX, &events, &p, e);
 	if (r == 0)
 		r = fill_in(&p, e);
@@ -385,6 +282,8 @@ void manifest_done(struct manifest *m)
 		return;
 	manifest_free_words(m->argv);
 	manifest_free_words(m->env);
+	manifest_free_words(m->labels);
 	m->argv = NULL;
 	m->env = NULL;
+	m->labels = NULL;
 }

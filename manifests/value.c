@@ -33,6 +33,21 @@ bool manifest_name_ok(const char *s)
 	return true;
 }
 
+bool manifest_label_ok(const char *s)
+{
+	size_t len = strlen(s);
+
+	if (len == 0 || len > MANIFEST_LABEL_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		bool inside = i > 0 && i + 1 < len && strchr("-._/", s[i]);
+
+		if (!is_lower(s[i]) && !is_digit(s[i]) && !inside)
+			return false;
+	}
+	return true;
+}
+
 bool value_env_name_ok(const char *s)
 {
 	if (is_digit(*s) || *s == '\0')
@@ -100,6 +115,17 @@ int value_duration(const struct manifest_key *k, const char *v, struct manifest 
 	if (r == 0)
 		*(uint64_t *)field(k, m) = n;
 	return r;
+}
+
+int value_choice(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+{
+	for (int i = 0; k->choices[i]; i++) {
+		if (strcmp(v, k->choices[i]) == 0) {
+			memcpy(field(k, m), &i, sizeof(i));
+			return 0;
+		}
+	}
+	return bad_form(k, e);
 }
 
 int value_digest(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)

@@ -18,11 +18,12 @@ struct manifest_key {
 		struct kerr *e);
 	size_t offset;
 	bool required;
-	const char *standard;    /* what stands when the key does not; NULL: the field's zero */
-	const char *expected;    /* the form, for "expected %s" */
-	const char *range;       /* the bounds, for "expected %s" */
-	uint64_t min, max, step; /* numbers; step 0: any */
-	bool or_zero;            /* 0 is allowed besides min..max */
+	const char *standard;       /* what stands when the key does not; NULL: the field's zero */
+	const char *expected;       /* the form, for "expected %s" */
+	const char *range;          /* the bounds, for "expected %s" */
+	uint64_t min, max, step;    /* numbers; step 0: any */
+	bool or_zero;               /* 0 is allowed besides min..max */
+	const char *const *choices; /* words, in the order of the field's enum; then NULL */
 };
 
 int value_name(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
@@ -33,6 +34,8 @@ int value_digest(const struct manifest_key *k, const char *v, struct manifest *m
 int value_command(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
 int value_user(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
 int value_workdir(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+/* The field is an enum of the size of an int that counts from 0. */
+int value_choice(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
 
 /* A name of the environment: a letter or _, then letters, digits and _. */
 bool value_env_name_ok(const char *s);

@@ -57,6 +57,17 @@ START_TEST(defaults)
 	ck_assert_uint_eq(m.stop_timeout_ns, 10 * CLOCK_NS_PER_S);
 	ck_assert_uint_eq(m.console_max, 1ULL << 20);
 	ck_assert_uint_eq(m.log_max, 16ULL << 20);
+	ck_assert_int_eq(m.restart, MANIFEST_RESTART_NEVER);
+	ck_assert_uint_eq(m.restart_max, 10);
+	ck_assert_uint_eq(m.restart_backoff_ns, CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.restart_backoff_max_ns, 300 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.restart_reset_ns, 600 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.heartbeat_ns, 10 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.heartbeat_timeout_ns, 60 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.max_run_time_ns, 0);
+	ck_assert_uint_eq(m.idle_after_ns, 0);
+	ck_assert_int_eq(m.idle_action, MANIFEST_IDLE_SLEEP);
+	ck_assert_ptr_null(m.labels[0]);
 	manifest_done(&m);
 	manifest_done(&m);
 	manifest_done(NULL);
@@ -92,6 +103,36 @@ START_TEST(every_key)
 	ck_assert_uint_eq(m.stop_timeout_ns, CLOCK_NS_PER_S);
 	ck_assert_uint_eq(m.console_max, 4096);
 	ck_assert_uint_eq(m.log_max, 16ULL << 30);
+	manifest_done(&m);
+}
+END_TEST
+
+START_TEST(lifecycle_and_labels)
+{
+	ck_assert_msg(parse(BASE "[lifecycle]\nrestart = on-failure\nrestart-max = 0\n"
+				 "restart-backoff = 100ms\nrestart-backoff-max = 100ms\n"
+				 "restart-reset = 30d\nheartbeat = 0\nheartbeat-timeout = 200ms\n"
+				 "max-run-time = 3650d\nidle-after = 1s\nidle-action = stop\n"
+				 "[labels]\nteam = red = blue\nexample.org/a_b-c =\n0 = 0\n") == 0,
+		"%s", e.msg);
+	ck_assert_int_eq(m.restart, MANIFEST_RESTART_ON_FAILURE);
+	ck_assert_uint_eq(m.restart_max, 0);
+	ck_assert_uint_eq(m.restart_backoff_ns, 100 * CLOCK_NS_PER_MS);
+	ck_assert_uint_eq(m.restart_backoff_max_ns, 100 * CLOCK_NS_PER_MS);
+	ck_assert_uint_eq(m.restart_reset_ns, 30 * 86400 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.heartbeat_ns, 0);
+	ck_assert_uint_eq(m.heartbeat_timeout_ns, 200 * CLOCK_NS_PER_MS);
+	ck_assert_uint_eq(m.max_run_time_ns, 3650 * 86400 * CLOCK_NS_PER_S);
+	ck_assert_uint_eq(m.idle_after_ns, CLOCK_NS_PER_S);
+	ck_assert_int_eq(m.idle_action, MANIFEST_IDLE_STOP);
+	ck_assert_str_eq(m.labels[0], "team=red = blue");
+	ck_assert_str_eq(m.labels[1], "example.org/a_b-c=");
+	ck_assert_str_eq(m.labels[2], "0=0");
+	ck_assert_ptr_null(m.labels[3]);
+	manifest_done(&m);
+	ck_assert_int_eq(parse(BASE "[lifecycle]\nrestart = always\nidle-action = none\n"), 0);
+	ck_assert_int_eq(m.restart, MANIFEST_RESTART_ALWAYS);
+	ck_assert_int_eq(m.idle_action, MANIFEST_IDLE_NONE);
 	manifest_done(&m);
 }
 END_TEST
@@ -165,7 +206,42 @@ static const struct {
 	{ "[resource]\n", "11: unknown section [resource]: did you mean [resources]?" },
 	{ "[network]\n",
 		"11: unknown section [network]: expected [agent], [image], [resources], "
-		"[run] or [env]" },
+		"[run], [lifecycle], [env] or [labels]" },
+	/* lifecycle */
+	{ "[lifecycle]\nrestart = yes\n",
+		"12: restart = yes: expected never, on-failure or always" },
+	{ "[lifecycle]\nrestart =\n", "12: restart = : expected never, on-failure or always" },
+	{ "[lifecycle]\nrestart-max = 1000001\n",
+		"12: restart-max = 1000001: expected 0 to 1000000" },
+	{ "[lifecycle]\nrestart-backoff = 99ms\n",
+		"12: restart-backoff = 99ms: expected 100ms to 1h" },
+	{ "[lifecycle]\nrestart-backoff = 10m\n",
+		"12: restart-backoff-max: expected restart-backoff or more" },
+	{ "[lifecycle]\nrestart-backoff-max = 999ms\n",
+		"12: restart-backoff-max: expected restart-backoff or more" },
+	{ "[lifecycle]\nheartbeat = 99ms\n", "12: heartbeat = 99ms: expected 0, or 100ms to 1h" },
+	{ "[lifecycle]\nheartbeat-timeout = 10s\n",
+		"12: heartbeat-timeout: expected more than heartbeat, the time between two of them" },
+	{ "[lifecycle]\nheartbeat = 60s\n",
+		"12: heartbeat-timeout: expected more than heartbeat, the time between two of them" },
+	{ "[lifecycle]\nmax-run-time = 999ms\n",
+		"12: max-run-time = 999ms: expected 0, or 1s to 3650d" },
+	{ "[lifecycle]\nmax-run-time = never\n",
+		"12: max-run-time = never: expected a duration such as 8h, or 0 for no limit" },
+	{ "[lifecycle]\nidle-after = 31d\n", "12: idle-after = 31d: expected 0, or 1s to 30d" },
+	{ "[lifecycle]\nidle-action = pause\n",
+		"12: idle-action = pause: expected sleep, stop or none" },
+	{ "[lifecycle]\nrestart-mx = 1\n",
+		"12: restart-mx: unknown key in [lifecycle]: did you mean restart-max?" },
+	{ "restart = always\n", "11: restart: expected in section [lifecycle], not in [run]" },
+	/* labels */
+	{ "[labels]\nA = 1\n",
+		"12: A = 1: expected a name of 1 to 63 lower-case letters, digits and - . _ /, a "
+		"letter or digit at both ends" },
+	{ "[labels]\na- = 1\n",
+		"12: a- = 1: expected a name of 1 to 63 lower-case letters, digits and - . _ /, a "
+		"letter or digit at both ends" },
+	{ "[labels]\na = 1\na = 1\n", "13: a = 1: given already at line 12: expected it once" },
 	/* environment */
 	{ "[env]\nA=1\n\nA=2\n", "14: A = 2: given already at line 12: expected it once" },
 	{ "[env]\n9A=1\n", "12: 9A = 1: expected a name of letters, digits and _" },
@@ -364,6 +440,21 @@ START_TEST(env_count)
 END_TEST
 
 /* Lines longer than inih takes by default are whole; too long is refused, not cut. */
+START_TEST(label_count)
+{
+	char text[4096] = BASE "[labels]\n";
+
+	for (unsigned i = 0; i < MANIFEST_LABELS_MAX; i++)
+		(void)sprintf(text + strlen(text), "l%u = %u\n", i, i);
+	ck_assert_int_eq(parse(text), 0);
+	ck_assert_str_eq(m.labels[MANIFEST_LABELS_MAX - 1], "l31=31");
+	ck_assert_ptr_null(m.labels[MANIFEST_LABELS_MAX]);
+	manifest_done(&m);
+	(void)strcat(text, "one-more =\n");
+	check_refused(text, "echo-mint.ini:44: one-more = : expected at most 32 labels");
+}
+END_TEST
+
 START_TEST(line_length)
 {
 	char text[8192];
@@ -483,6 +574,7 @@ int main(void)
 
 	tcase_add_test(t, defaults);
 	tcase_add_test(t, every_key);
+	tcase_add_test(t, lifecycle_and_labels);
 	tcase_add_test(t, state_disk_is_the_workdir);
 	tcase_add_loop_test(t, mistake, 0, (int)array_size(mistakes));
 	tcase_add_test(t, key_before_section);
@@ -494,6 +586,7 @@ int main(void)
 	tcase_add_test(t, words);
 	tcase_add_test(t, word_count);
 	tcase_add_test(t, env_count);
+	tcase_add_test(t, label_count);
 	tcase_add_test(t, line_length);
 	tcase_add_test(t, long_values_are_shown_short);
 	tcase_add_test(t, bytes);

@@ -22,18 +22,25 @@
  *   [run]        command, user (uid or uid:gid or a name; never root),
  *                workdir, start-timeout, stop-timeout, console (size of the
  *                boot log kept), log (size of the agent's log kept)
+ *   [lifecycle]  restart, restart-max, restart-backoff, restart-backoff-max,
+ *                restart-reset, heartbeat, heartbeat-timeout, max-run-time,
+ *                idle-after, idle-action
  *   [env]        NAME = value, any number up to MANIFEST_ENV_MAX
+ *   [labels]     key = value, any number up to MANIFEST_LABELS_MAX
  *
  * command is split into words as a shell would, with '…', "…" and \, and
  * without any expansion; what else would have a meaning in a shell
  * (| & ; < > ( ) `) must be quoted. docs/man/kosvm-manifest.5 has the whole.
  */
-#define MANIFEST_MAX_BYTES 65536u
-#define MANIFEST_LINE_MAX  1024u
-#define MANIFEST_ARGV_MAX  64u
-#define MANIFEST_ENV_MAX   64u
-#define MANIFEST_NAME_MAX  63u
-#define DIGEST_LEN         32u /* BLAKE2b-256 */
+#define MANIFEST_MAX_BYTES  65536u
+#define MANIFEST_LINE_MAX   1024u
+#define MANIFEST_ARGV_MAX   64u
+#define MANIFEST_ENV_MAX    64u
+#define MANIFEST_LABELS_MAX 32u
+#define MANIFEST_PAIRS_MAX  64u /* the most of them in one section */
+#define MANIFEST_NAME_MAX   63u
+#define MANIFEST_LABEL_MAX  63u
+#define DIGEST_LEN          32u /* BLAKE2b-256 */
 
 struct digest {
 	uint8_t bytes[DIGEST_LEN];
@@ -43,6 +50,13 @@ struct digest {
 #define DIGEST_TEXT_LEN (8u + 2u * DIGEST_LEN)
 void digest_format(const struct digest *d, char out[static DIGEST_TEXT_LEN + 1]);
 int digest_parse(const char *s, struct digest *ret); /* 0 or -EINVAL */
+
+enum manifest_restart {
+	MANIFEST_RESTART_NEVER,
+	MANIFEST_RESTART_ON_FAILURE,
+	MANIFEST_RESTART_ALWAYS
+};
+enum manifest_idle { MANIFEST_IDLE_SLEEP, MANIFEST_IDLE_STOP, MANIFEST_IDLE_NONE };
 
 struct manifest {
 	char name[MANIFEST_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9-]*[a-z0-9])? */
@@ -55,10 +69,21 @@ struct manifest {
 	char **env;        /* NULL-terminated, NAME=value */
 	char user[33];     /* default "1000:1000" */
 	char workdir[256]; /* absolute; default "/state" with a state disk, else "/" */
-	uint64_t start_timeout_ns; /* default 60 s */
-	uint64_t stop_timeout_ns;  /* default 10 s */
-	uint64_t console_max;      /* default 1 MiB */
-	uint64_t log_max;          /* default 16 MiB */
+	uint64_t start_timeout_ns;       /* default 60 s */
+	uint64_t stop_timeout_ns;        /* default 10 s */
+	uint64_t console_max;            /* default 1 MiB */
+	uint64_t log_max;                /* default 16 MiB */
+	enum manifest_restart restart;   /* default never */
+	uint32_t restart_max;            /* in a row; 0: no limit; default 10 */
+	uint64_t restart_backoff_ns;     /* before the first; doubles; default 1 s */
+	uint64_t restart_backoff_max_ns; /* >= restart_backoff_ns; default 5 min */
+	uint64_t restart_reset_ns;       /* ran so long: the count is 0 again; default 10 min */
+	uint64_t heartbeat_ns;           /* 0: none; default 10 s */
+	uint64_t heartbeat_timeout_ns;   /* > heartbeat_ns; default 60 s */
+	uint64_t max_run_time_ns;        /* 0: no limit; the default */
+	uint64_t idle_after_ns;          /* 0: never; the default */
+	enum manifest_idle idle_action;  /* default sleep */
+	char **labels;                   /* NULL-terminated, key=value */
 };
 
 /*
@@ -73,5 +98,6 @@ void manifest_done(struct manifest *m); /* NULL and zeroed are fine */
 int manifest_split_words(const char *s, char ***ret, struct kerr *e);
 void manifest_free_words(char **words);
 
-/* The rule for agent names, for the API and the CLI too. */
+/* The rules for agents' names and labels' keys, for the API and the CLI too. */
 bool manifest_name_ok(const char *s);
+bool manifest_label_ok(const char *s);
