@@ -44,7 +44,7 @@ static const struct pairs_rule {
 	bool (*name_ok)(const char *name);
 	size_t max;
 	const char *form, *what;
-} env_rule = { value_env_name_ok, MANIFEST_ENV_MAX, "letters, digits and _", "variables" },
+} env_rule = { manifest_env_name_ok, MANIFEST_ENV_MAX, "letters, digits and _", "variables" },
   label_rule = { manifest_label_ok, MANIFEST_LABELS_MAX,
 	  "1 to 63 lower-case letters, digits and - . _ /, a letter or digit at both ends",
 	  "labels" };

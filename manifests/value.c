@@ -48,7 +48,7 @@ bool manifest_label_ok(const char *s)
 	return true;
 }
 
-bool value_env_name_ok(const char *s)
+bool manifest_env_name_ok(const char *s)
 {
 	if (is_digit(*s) || *s == '\0')
 		return false;

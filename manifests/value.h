@@ -36,6 +36,3 @@ int value_user(const struct manifest_key *k, const char *v, struct manifest *m, 
 int value_workdir(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
 /* The field is an enum of the size of an int that counts from 0. */
 int value_choice(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-
-/* A name of the environment: a letter or _, then letters, digits and _. */
-bool value_env_name_ok(const char *s);

@@ -1,18 +1,15 @@
+/* Moves, and what people ask an agent to do. */
 #include "agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <base/cleanup.h>
 #include <base/clock.h>
 #include <base/log.h>
 
+#include "events.h"
+#include "panic.h"
 #include "tree.h"
 
 /* ---- watchers ---- */
@@ -64,7 +61,44 @@ void agent_tell_removed(struct agent *a, const struct kerr *err)
 	}
 }
 
+void agent_publish(struct agent *a, const char *type, json_t *fields)
+{
+	if (fields) {
+		(void)json_object_set_new(fields, "agent", json_string(a->row.name));
+		(void)json_object_set_new(fields, "id", json_string(a->row.uid));
+	}
+	events_publish(a->sup, type, fields);
+}
+
+static void publish_move(struct agent *a, enum agent_state from, enum agent_event ev)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I}", "from", agent_state_name(from), "event",
+		agent_event_name(ev), "to", agent_state_name(a->state), "generation",
+		(json_int_t)a->row.generation, "time_ns", (json_int_t)a->row.moved_ns);
+
+	if (o)
+		(void)json_object_set_new(o, "reason", api_text(a->reason));
+	agent_publish(a, "agent.move", o);
+}
+
 /* ---- moves ---- */
+
+/* What a move changes beside the state. */
+static void change_row(struct db_agent *row, enum agent_event ev, enum agent_state to)
+{
+	if (to == AGENT_STARTING) {
+		row->generation++;
+		row->restarts = ev == AGENT_EV_RESTART ? row->restarts + 1 : 0;
+		row->restart_at_ns = 0;
+		row->exit_code = -1;
+		row->exit_signal = 0;
+		row->started_ns = clock_real_ns();
+		row->ended_ns = 0;
+	} else if (to == AGENT_STOPPED || to == AGENT_FAILED) {
+		row->ended_ns = clock_real_ns();
+		row->paused[0] = '\0';
+	}
+}
 
 int agent_move(struct agent *a, enum agent_event ev, const char *reason, struct kerr *e)
 {
@@ -80,28 +114,22 @@ int agent_move(struct agent *a, enum agent_event ev, const char *reason, struct 
 		return kerr_set(e, EBUSY, "agent %s is %s: %s is not allowed now (allowed: %s)",
 			a->row.name, agent_state_name(from), agent_event_name(ev), allowed);
 	}
-	if (to == AGENT_STARTING) {
-		row.exit_code = -1;
-		row.exit_signal = 0;
-		row.started_ns = clock_real_ns();
-		row.ended_ns = 0;
-	} else if (to == AGENT_STOPPED || to == AGENT_FAILED) {
-		row.ended_ns = clock_real_ns();
-	}
+	change_row(&row, ev, to);
 	row.state = (char *)agent_state_name(to);
 	row.reason = (char *)reason;
 	r = db_agent_move(a->sup->db, &row, agent_state_name(from), agent_event_name(ev), e);
 	if (r < 0)
 		return r;
-	a->row.exit_code = row.exit_code;
-	a->row.exit_signal = row.exit_signal;
-	a->row.started_ns = row.started_ns;
-	a->row.ended_ns = row.ended_ns;
+	row.state = a->row.state;
+	row.reason = a->row.reason;
+	a->row = row;
 	a->state = to;
+	a->last_event = ev;
 	if (reason != a->reason)
 		(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
 	log_info("agent %s: %s -> %s (%s)%s%s", a->row.name, agent_state_name(from),
 		agent_state_name(to), agent_event_name(ev), *reason ? ": " : "", reason);
+	publish_move(a, from, ev);
 	tell_moved(a);
 	return 0;
 }
@@ -110,17 +138,36 @@ int agent_move(struct agent *a, enum agent_event ev, const char *reason, struct 
 void agent_moved_for_real(struct agent *a, enum agent_event ev, const char *reason)
 {
 	struct kerr err = { 0 };
+	enum agent_state from = a->state;
 
 	if (agent_move(a, ev, reason, &err) == 0)
 		return;
 	log_error("agent %s: %s", a->row.name, err.msg);
-	if (agent_state_next(a->state, ev)) {
-		/* Not recorded, but true; the next start of kosvmd finds out again. */
-		a->state = agent_state_next(a->state, ev);
-		if (reason != a->reason)
-			(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
-		tell_moved(a);
-	}
+	if (!agent_state_next(from, ev))
+		return;
+	/* Not recorded, but true; the next start of kosvmd finds out again. */
+	a->state = agent_state_next(from, ev);
+	a->last_event = ev;
+	change_row(&a->row, ev, a->state);
+	a->row.moved_ns = clock_real_ns();
+	if (reason != a->reason)
+		(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
+	publish_move(a, from, ev);
+	tell_moved(a);
+}
+
+int agent_note(struct agent *a)
+{
+	struct kerr err = { 0 };
+	struct db_agent row = a->row;
+	int r;
+
+	row.state = (char *)agent_state_name(a->state);
+	row.reason = a->reason;
+	r = db_agent_note(a->sup->db, &row, &err);
+	if (r < 0)
+		log_error("agent %s: %s", a->row.name, err.msg);
+	return r;
 }
 
 /* ---- what people ask for ---- */
@@ -133,23 +180,44 @@ static const char *why(const struct agent *a, const char *request)
 
 int agent_start(struct agent *a, struct kerr *e)
 {
-	int r = agent_move(a, AGENT_EV_START, "", e);
+	int r;
 
+	if (a->unreadable)
+		return kerr_set(
+			e, EINVAL, "agent %s cannot be started: %s", a->row.name, a->reason);
+	if (a->sup->ending)
+		return kerr_set(e, ESHUTDOWN, "kosvmd is ending");
+	r = panic_check(a, e);
+	if (r == 0)
+		r = agent_move(a, AGENT_EV_START, "", e);
 	if (r < 0)
 		return r;
-	a->broken = false;
-	a->stop_stage = STOP_NONE;
-	a->deadline.fn = agent_deadline_passed;
 	r = agent_boot(a, e);
 	if (r < 0)
 		agent_break(a, "%s", e->msg);
 	return r;
 }
 
+/* It has ended and waits for its next try: that one is called off. */
+static bool waits(const struct agent *a)
+{
+	return !agent_state_live(a->state) && a->row.restart_at_ns;
+}
+
+static int call_off(struct agent *a, struct kerr *e)
+{
+	a->row.restart_at_ns = 0;
+	agent_policy_arm(a);
+	return agent_note(a) < 0 ? kerr_set(e, EIO, "agent %s: not recorded", a->row.name) : 0;
+}
+
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
 {
-	int r = agent_move(a, AGENT_EV_STOP, why(a, "stopped by request"), e);
+	int r;
 
+	if (waits(a))
+		return call_off(a, e);
+	r = agent_move(a, AGENT_EV_STOP, why(a, "stopped by request"), e);
 	if (r < 0)
 		return r;
 	if (a->vmm) {
@@ -163,6 +231,9 @@ int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
 
 int agent_kill(struct agent *a, struct kerr *e)
 {
+	if (waits(a))
+		return call_off(a, e);
+	a->row.restart_at_ns = 0;
 	if (a->state != AGENT_STOPPING) {
 		int r = agent_move(a, AGENT_EV_STOP, why(a, "killed by request"), e);
 
@@ -179,6 +250,43 @@ int agent_kill(struct agent *a, struct kerr *e)
 	return 0;
 }
 
+int agent_restart(struct agent *a, uint64_t grace_ns, struct kerr *e)
+{
+	int r;
+
+	if (!agent_state_live(a->state))
+		return agent_start(a, e);
+	r = panic_check(a, e);
+	if (r < 0)
+		return r;
+	/* Recorded with the stop: whoever comes after a crash starts it. */
+	a->row.restart_at_ns = clock_real_ns();
+	a->restart_asked = true;
+	r = a->state == AGENT_STOPPING ? agent_note(a) : agent_stop(a, grace_ns, e);
+	if (r < 0) {
+		a->row.restart_at_ns = 0;
+		a->restart_asked = false;
+		return a->state == AGENT_STOPPING
+			? kerr_set(e, EIO, "agent %s: not recorded", a->row.name)
+			: r;
+	}
+	return 0;
+}
+
+int agent_signal(struct agent *a, int signo, struct kerr *e)
+{
+	int r = -ENOTCONN;
+
+	if (a->state == AGENT_RUNNING && a->guest) {
+		agent_needed(a);
+		r = guest_link_signal(a->guest, signo);
+	}
+	if (r == -ENOTCONN)
+		return kerr_set(e, ENOTCONN, "agent %s is %s: nothing there gets a signal",
+			a->row.name, agent_state_name(a->state));
+	return r < 0 ? kerr_errno(e, -r, "signal %d for %s", signo, a->row.name) : 0;
+}
+
 int agent_remove(struct agent *a, struct kerr *e)
 {
 	char dir[24];
@@ -186,54 +294,18 @@ int agent_remove(struct agent *a, struct kerr *e)
 
 	if (r < 0)
 		return r;
+	agent_policy_arm(a); /* nothing starts it any more */
 	agent_dir_name(a, dir);
 	r = tree_remove(a->sup->agents_fd, dir, e);
+	/* That the row is gone is the record of this move. */
+	if (r == 0)
+		r = db_agent_remove(a->sup->db, a->row.id, e);
 	if (r < 0)
 		return r;
-	r = db_agent_remove(a->sup->db, a->row.id, e);
-	if (r < 0)
-		return r;
+	a->state = AGENT_PURGED;
+	a->row.moved_ns = clock_real_ns();
+	publish_move(a, AGENT_PURGING, AGENT_EV_PURGED);
+	agent_publish(a, "agent.removed", json_object());
 	agent_free(a);
 	return 0;
-}
-
-int agent_open_stream(struct agent *a, uint32_t port, void (*done)(void *user, int result, int fd),
-	void *user, struct agent_connect **ret, struct kerr *e)
-{
-	struct agent_connect *c;
-	int sv[2];
-	int r;
-
-	if (a->state != AGENT_RUNNING || !a->vmm)
-		return kerr_set(e, ENOTCONN, "agent %s is %s: start it first", a->row.name,
-			agent_state_name(a->state));
-	c = calloc(1, sizeof(*c));
-	if (!c || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0) {
-		r = kerr_errno(e, c ? errno : ENOMEM, "stream to %s", a->row.name);
-		free(c);
-		return r;
-	}
-	c->id = ++a->next_connect;
-	c->fd = sv[0];
-	c->done = done;
-	c->user = user;
-	/* O_NONBLOCK is per open file: only the VMM's end gets it. */
-	(void)fcntl(sv[1], F_SETFL, O_RDWR | O_NONBLOCK);
-	LIST_INSERT_HEAD(&a->connects, c, link);
-	r = vmm_proc_connect(a->vmm, c->id, port, sv[1]);
-	if (r < 0) {
-		LIST_REMOVE(c, link);
-		close_fd(&c->fd);
-		free(c);
-		return kerr_errno(e, -r, "stream to %s", a->row.name);
-	}
-	*ret = c;
-	return 0;
-}
-
-void agent_connect_cancel(struct agent_connect *c)
-{
-	LIST_REMOVE(c, link);
-	close_fd(&c->fd);
-	free(c);
 }

@@ -90,13 +90,44 @@ struct agent_connect {
 
 enum stop_stage { STOP_NONE, STOP_ASKED, STOP_QUIT, STOP_KILLED };
 
+/* What a person chose for this one agent; agent_launch.c. */
+struct launch {
+	char **env; /* NULL-terminated NAME=value; NULL: none */
+	bool tty, open_stdin, remove;
+	unsigned rows, cols;
+};
+
+/* Heartbeat and maximum run time of a running agent; agent_health.c. */
+struct health {
+	struct loop_timer beat;
+	struct loop_timer life;
+	uint64_t last_beat_ns;  /* CLOCK_MONOTONIC */
+	uint64_t ran_before_ns; /* when this kosvmd took it over */
+	uint64_t since_ns;      /* CLOCK_MONOTONIC of that moment, or of ready */
+	uint64_t tick_ns;       /* CLOCK_MONOTONIC of the last look */
+	uint64_t beats;         /* pings sent; the idle detection allows for their bytes */
+	bool held;              /* paused: nothing is expected */
+};
+
+/* What the host saw of a running agent last; agent_idle.c. */
+struct idle {
+	struct loop_timer sample;
+	bool known; /* the figures below are there */
+	uint64_t cpu_ns, vsock_bytes, blk_bytes, beats;
+	uint64_t sampled_ns; /* CLOCK_MONOTONIC */
+	uint64_t busy_ns;    /* CLOCK_MONOTONIC of the last sample that was not idle */
+};
+
 struct agent {
 	LIST_ENTRY(agent) link;
 	struct sup *sup;
 	struct db_agent row; /* its strings are the agent's; state and reason are kept apart */
 	enum agent_state state;
-	char reason[1024]; /* why it is in this state; may be "" */
-	struct manifest manifest;
+	enum agent_event last_event; /* that brought it there */
+	char reason[1024];           /* why it is in this state; may be "" */
+	struct manifest manifest;    /* zero when `unreadable` */
+	bool unreadable; /* its row or directory is not usable: it can be removed only */
+	struct launch launch;
 	int dirfd;
 
 	/* While it is starting, running or stopping. */
@@ -106,15 +137,31 @@ struct agent {
 	struct agent_log *log;
 	struct loop_timer deadline;
 	enum stop_stage stop_stage;
+	uint64_t stop_grace_ns;
 	bool broken;
+	bool adopted; /* its VM was started by an earlier kosvmd */
 	bool remove_when_ended;
+	bool frozen; /* the VMM said that it is paused */
+	struct health health;
+	struct idle idle;
 	uint64_t next_connect;
 	LIST_HEAD(connect_list, agent_connect) connects;
+
+	bool restart_asked;        /* by a person: the policy does not count it */
+	struct loop_timer restart; /* armed while row.restart_at_ns is set */
+	LIST_HEAD(stats_list, agent_stats_request) stats;
 	LIST_HEAD(watcher_list, agent_watcher) watchers;
 };
 
-/* Reads all agents from the database; those that ran when kosvmd ended are marked failed. */
+/*
+ * Reads all agents from the database and finds out what became of them: VMs
+ * that are there are taken over, the others have ended with the truth, what
+ * was begun and never acknowledged is taken back, what is left over is swept.
+ * An agent that cannot be read does not keep the others.
+ */
 int agents_load(struct sup *s, struct kerr *e);
+/* Frees all; VMs that are there live on for the next kosvmd. */
+void agents_detach(struct sup *s);
 /* Frees all; VMs that are there are killed. */
 void agents_done(struct sup *s);
 
@@ -144,8 +191,12 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 	const char *sig_file, const char *sig, size_t sig_len, const struct agent_launch *launch,
 	struct agent **ret, struct kerr *e);
 
+/* It may be gone when this fails (provisional, or launched to be removed at its end). */
 int agent_start(struct agent *a, struct kerr *e);
-/* grace 0: the manifest's. */
+/*
+ * grace 0: the manifest's. For one that has ended and waits for a restart, this
+ * and agent_kill call the restart off.
+ */
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e);
 /* Ends the VM at once; the agent is then stopped. */
 int agent_kill(struct agent *a, struct kerr *e);
@@ -203,11 +254,16 @@ void agent_stats_cancel(struct agent *a, const void *user);
 int agent_move(struct agent *a, enum agent_event ev, const char *reason, struct kerr *e);
 /* The same for what has happened already and cannot be refused. */
 void agent_moved_for_real(struct agent *a, enum agent_event ev, const char *reason);
-void agent_say(struct agent *a, const char *text); /* progress to watchers */
+/* Records what changed in a->row beside a move; a failure is logged and returned. */
+int agent_note(struct agent *a);
+void agent_publish(struct agent *a, const char *type, json_t *fields); /* adds agent and id */
+void agent_say(struct agent *a, const char *text);                     /* progress to watchers */
 void agent_tell_removed(struct agent *a, const struct kerr *err);
 void agent_dir_name(const struct agent *a, char out[static 24]);
 /* Starts to verify and boot; agent_break follows when it fails later. */
 int agent_boot(struct agent *a, struct kerr *e);
+/* The streams to the guest, for a fresh VM or (resumed) one whose agent was ready already. */
+int agent_open_guest(struct agent *a, bool resumed, struct kerr *e);
 /* Asks the guest to end, with deadlines behind it. */
 void agent_ask_to_end(struct agent *a, uint64_t grace_ns);
 void agent_deadline_passed(struct loop_timer *t);
@@ -219,3 +275,52 @@ void agent_release(struct agent *a);
 void agent_free(struct agent *a);
 extern const struct vmm_proc_ops agent_vmm_ops;
 extern const struct guest_link_ops agent_guest_ops;
+
+/* agent_stream.c */
+void agent_connected(struct agent *a, uint64_t id, int result);
+void agent_connects_fail(struct agent *a);
+
+/* agent_launch.c: text is what row.launch keeps. */
+int launch_format(const struct agent_launch *l, char **ret_text, struct kerr *e);
+int launch_parse(const char *text, struct launch *ret, struct kerr *e);
+void launch_done(struct launch *l);
+
+/*
+ * agent_policy.c: whether one that is about to make the move `ev` to
+ * STOPPED or FAILED starts again: sets restart_at_ns and restarts of the row.
+ */
+void agent_policy_decide(struct agent *a, enum agent_event ev, char *reason, size_t len);
+/* Arms what row.restart_at_ns says, or disarms. */
+void agent_policy_arm(struct agent *a);
+
+/* agent_health.c: from ready (ran_ns 0) or from being taken over. */
+void agent_health_start(struct agent *a, uint64_t ran_ns);
+void agent_health_beat(struct agent *a);
+void agent_health_hold(struct agent *a, bool held);
+void agent_health_stop(struct agent *a);
+uint64_t agent_ran_ns(const struct agent *a);
+
+/*
+ * agent_pause.c: why it stands still ("idle" or "panic") is recorded, then its
+ * VM is told. For a panic, whose record is its own, agent_freeze comes first.
+ */
+int agent_freeze(struct agent *a);
+void agent_pause(struct agent *a, const char *why);
+void agent_unpause(struct agent *a);
+/* Somebody needs the guest now: one that is paused for idleness goes on. */
+void agent_needed(struct agent *a);
+
+/* agent_idle.c */
+void agent_idle_start(struct agent *a);
+void agent_idle_stop(struct agent *a);
+
+/* agent_boots.c: the record of a VM, and what became of those of an earlier kosvmd. */
+int agent_boot_record(struct agent *a, const struct vmm_identity *id, struct kerr *e);
+/* For one in a live state, at the start of kosvmd. May free a. */
+void agent_recover(struct agent *a);
+/* The VMM of an earlier kosvmd answers. May free a. */
+void agent_attached(struct agent *a, bool paused);
+/* For one that is unreadable: it may not run unwatched. */
+void agent_recover_unreadable(struct agent *a);
+/* The VM's last word from its file, for one that was not heard. */
+enum vmm_end agent_last_word(const struct agent *a, char *text, size_t len);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -20,6 +21,7 @@
 #include <images/store.h>
 
 #include "agent.h"
+#include "panic.h"
 
 #define STATE_DISK         "state.img"
 #define STATE_LOCK_TRIES   50 /* of 100 ms: a VMM that is just ending */
@@ -147,29 +149,35 @@ static struct board_slot *add_disk(
 	return s;
 }
 
-/* fds: kvm, console, then the worker's in their order. */
-static void make_board(const struct agent *a, json_t *ok, struct board *b)
+/* fds: kvm, console, listener, end, then the worker's in their order. */
+enum board_fd { FD_KVM, FD_CONSOLE, FD_LISTEN, FD_END, FD_PREP };
+
+static int make_board(const struct agent *a, json_t *ok, struct board *b, struct kerr *e)
 {
 	*b = (struct board){
 		.memory = a->manifest.memory,
 		.vcpus = a->manifest.vcpus,
-		.kvm_fd = 0,
-		.serial_fd = 1,
+		.kvm_fd = FD_KVM,
+		.serial_fd = FD_CONSOLE,
 		.serial_limit = a->manifest.console_max,
-		.kernel_fd = 2 + PREP_KERNEL,
+		.kernel_fd = FD_PREP + PREP_KERNEL,
 		.kernel_size = size_of(ok, "kernel"),
-		.initrd_fd = 2 + PREP_INITRAMFS,
+		.initrd_fd = FD_PREP + PREP_INITRAMFS,
 		.initrd_size = size_of(ok, "initramfs"),
-		.listen_fd = BOARD_NO_FD,
-		.end_fd = BOARD_NO_FD,
+		.listen_fd = FD_LISTEN,
+		.end_fd = FD_END,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", BOARD_CMDLINE_DEFAULT);
-	(void)add_disk(
-		b, 2 + PREP_ROOTFS, size_of(ok, "rootfs") / 512 * 512, true, SLOT_SERIAL_ROOTFS);
+	(void)add_disk(b, FD_PREP + PREP_ROOTFS, size_of(ok, "rootfs") / 512 * 512, true,
+		SLOT_SERIAL_ROOTFS);
 	if (a->manifest.state > 0)
-		(void)add_disk(b, 2 + PREP_STATE, a->manifest.state, false, SLOT_SERIAL_STATE);
+		(void)add_disk(
+			b, FD_PREP + PREP_STATE, a->manifest.state, false, SLOT_SERIAL_STATE);
 	board_add_slot(b, BOARD_VSOCK)->cid = a->row.cid;
 	(void)board_add_slot(b, BOARD_RNG);
+	if (getrandom(b->boot_id, sizeof(b->boot_id), 0) != sizeof(b->boot_id))
+		return kerr_errno(e, errno, "random bytes");
+	return 0;
 }
 
 static int open_kvm(struct kerr *e)
@@ -216,51 +224,84 @@ static int open_output(const struct agent *a, const char *name, struct kerr *e)
 	return fd < 0 ? kerr_errno(e, errno, "%s: open", name) : fd;
 }
 
-static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struct kerr *e)
+int agent_open_guest(struct agent *a, bool resumed, struct kerr *e)
 {
-	_cleanup_close_ int kvm = open_kvm(e);
-	_cleanup_close_ int console = -1;
-	_cleanup_close_ int messages = -1;
-	_cleanup_free_ struct board *board = NULL;
-	struct guest_link_config link_cfg = {
+	struct guest_link_config cfg = {
 		.manifest = &a->manifest,
 		.ops = &agent_guest_ops,
 		.user = a,
+		.hostname = a->row.name,
+		.extra_env = a->launch.env,
+		.tty = a->launch.tty,
+		.rows = a->launch.rows,
+		.cols = a->launch.cols,
+		.open_stdin = a->launch.open_stdin,
+		.resumed = resumed,
 	};
-	int table[2 + PREP_COUNT];
-	struct vmm_proc_config cfg;
-	int r;
+	int r = agent_log_open(&a->log, a->dirfd, a->manifest.log_max, e);
 
-	if (kvm < 0)
-		return kvm;
-	console = open_output(a, "console.log", e);
-	if (console < 0)
-		return console;
+	if (r < 0)
+		return r;
+	cfg.log = a->log;
+	return guest_link_new(&a->guest, a->sup->loop, &cfg, e);
+}
+
+static void close_table(int *fds)
+{
+	for (int i = FD_KVM; i < FD_PREP; i++)
+		close_fd(&fds[i]);
+}
+
+/* Everything of a VM but the images. */
+static int open_table(struct agent *a, int *fds, struct kerr *e)
+{
+	int r = open_kvm(e);
+
+	if (r < 0)
+		return r;
+	fds[FD_KVM] = r;
+	r = open_output(a, "console.log", e);
+	if (r < 0)
+		return r;
+	fds[FD_CONSOLE] = r;
+	r = vmm_end_create(a->dirfd, &fds[FD_END], e);
+	return r < 0 ? r : vmm_listen(a->dirfd, &fds[FD_LISTEN], e);
+}
+
+static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struct kerr *e)
+{
+	_cleanup_close_ int messages = -1;
+	_cleanup_free_ struct board *board = NULL;
+	int table[FD_PREP + PREP_COUNT] = { -1, -1, -1, -1 };
+	struct vmm_proc_config cfg;
+	int r = panic_check(a, e); /* one may have come while images were read */
+
+	if (r < 0)
+		return r;
 	messages = open_output(a, "vmm.log", e);
 	if (messages < 0)
 		return messages;
-	r = agent_log_open(&a->log, a->dirfd, a->manifest.log_max, e);
-	if (r < 0)
-		return r;
-	link_cfg.log = a->log;
-	r = guest_link_new(&a->guest, a->sup->loop, &link_cfg, e);
+	r = agent_open_guest(a, false, e);
 	if (r < 0)
 		return r;
 	board = malloc(sizeof(*board));
 	if (!board)
 		return kerr_errno(e, ENOMEM, "board");
-	make_board(a, ok, board);
-	table[0] = kvm;
-	table[1] = console;
-	memcpy(table + 2, fds, nfds * sizeof(int));
-	cfg = (struct vmm_proc_config){
-		.program = a->sup->vmm_program,
-		.board = board,
-		.fds = table,
-		.nfds = 2 + nfds,
-		.stderr_fd = messages,
-	};
-	r = vmm_proc_start(&a->vmm, a->sup->loop, &cfg, &agent_vmm_ops, a, e);
+	r = open_table(a, table, e);
+	if (r == 0)
+		r = make_board(a, ok, board, e);
+	if (r == 0) {
+		memcpy(table + FD_PREP, fds, nfds * sizeof(int));
+		cfg = (struct vmm_proc_config){
+			.program = a->sup->vmm_program,
+			.board = board,
+			.fds = table,
+			.nfds = FD_PREP + nfds,
+			.stderr_fd = messages,
+		};
+		r = vmm_proc_start(&a->vmm, a->sup->loop, &cfg, &agent_vmm_ops, a, e);
+	}
+	close_table(table);
 	if (r < 0)
 		return r;
 	a->remove_when_ended = false; /* from here on its logs tell what happened */
@@ -301,8 +342,13 @@ int agent_boot(struct agent *a, struct kerr *e)
 	static const struct worker_ops ops = { .progress = prep_progress, .done = prep_done };
 	_cleanup_close_ int kvm = -1;
 	int keep[2] = { a->sup->images_fd, a->dirfd };
-	int r = check_memory(&a->manifest, e); /* the manifest's own mistake first */
+	int r;
 
+	a->broken = false;
+	a->stop_stage = STOP_NONE;
+	a->deadline.fn = agent_deadline_passed;
+	a->health = (struct health){ .beat = LOOP_TIMER_INIT, .life = LOOP_TIMER_INIT };
+	r = check_memory(&a->manifest, e); /* the manifest's own mistake first */
 	if (r < 0)
 		return r;
 	kvm = open_kvm(e); /* ask before the long part */

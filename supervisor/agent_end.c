@@ -19,21 +19,11 @@
 
 /* ---- the end of a VM ---- */
 
-static void connects_fail(struct agent *a)
-{
-	struct agent_connect *c;
-
-	while ((c = LIST_FIRST(&a->connects))) {
-		LIST_REMOVE(c, link);
-		close_fd(&c->fd);
-		c->done(c->user, -ECONNRESET, -1);
-		free(c);
-	}
-}
-
 void agent_release(struct agent *a)
 {
 	loop_timer_done(&a->deadline);
+	agent_health_stop(a);
+	agent_idle_stop(a);
 	worker_cancel(a->prep, NULL, NULL);
 	a->prep = NULL;
 	vmm_proc_free(a->vmm);
@@ -42,17 +32,26 @@ void agent_release(struct agent *a)
 	a->guest = NULL;
 	agent_log_close(a->log);
 	a->log = NULL;
-	connects_fail(a);
+	agent_connects_fail(a);
+	a->frozen = false;
+	a->adopted = false;
 }
 
 void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
 {
+	char text[sizeof(a->reason)];
 	struct kerr err = { 0 };
 
 	agent_release(a);
-	agent_moved_for_real(a, ev, reason);
-	if (!a->remove_when_ended)
+	(void)snprintf(text, sizeof(text), "%s", reason);
+	agent_policy_decide(a, ev, text, sizeof(text));
+	agent_moved_for_real(a, ev, text);
+	if (a->dirfd >= 0)
+		(void)unlinkat(a->dirfd, VMM_SOCKET_NAME, 0);
+	if (!a->remove_when_ended && (!a->launch.remove || a->row.restart_at_ns)) {
+		agent_policy_arm(a);
 		return;
+	}
 	a->remove_when_ended = false;
 	if (agent_remove(a, &err) < 0) {
 		log_error("agent %s: %s", a->row.name, err.msg);
@@ -103,8 +102,19 @@ static void add_console_tail(struct agent *a)
 static void vmm_gone(void *user, enum vmm_end reason, const char *text)
 {
 	struct agent *a = user;
-	bool orderly = reason == VMM_END_POWEROFF || reason == VMM_END_QUIT;
+	char word[sizeof(((struct vmm_msg_ended *)0)->text)];
+	bool orderly;
 
+	/* Of one that was taken over nobody gets a status, and its last message may be lost. */
+	if (reason == 0) {
+		enum vmm_end end = agent_last_word(a, word, sizeof(word));
+
+		if (end != 0) {
+			reason = end;
+			text = word;
+		}
+	}
+	orderly = reason == VMM_END_POWEROFF || reason == VMM_END_QUIT;
 	guest_link_drain(a->guest);
 	if (!a->broken && a->state == AGENT_STOPPING) {
 		if (!orderly && a->stop_stage != STOP_KILLED && reason != VMM_END_RESET) {
@@ -173,9 +183,17 @@ void agent_deadline_passed(struct loop_timer *t)
 void agent_ask_to_end(struct agent *a, uint64_t grace_ns)
 {
 	uint64_t grace = grace_ns ? grace_ns : a->manifest.stop_timeout_ns;
+	bool frozen = strcmp(a->row.paused, "panic") == 0;
+	int r = -ENOTCONN;
 
-	if (a->guest && guest_link_shutdown(a->guest, grace) == 0) {
+	if (!frozen) {
+		agent_needed(a);
+		r = a->guest ? guest_link_shutdown(a->guest, grace) : -ENOTCONN;
+	}
+	/* One that was ready dials again when its stream is lost, and is asked then. */
+	if (r == 0 || (!frozen && (a->adopted || a->health.since_ns))) {
 		a->stop_stage = STOP_ASKED;
+		a->stop_grace_ns = grace;
 		(void)loop_timer_set(a->sup->loop, &a->deadline, grace + STOP_MARGIN_NS, 0);
 		return;
 	}
@@ -208,21 +226,18 @@ static void vmm_guest_connect(
 
 static void vmm_connected(void *user, uint64_t id, int result)
 {
-	struct agent *a = user;
-	struct agent_connect *c;
+	agent_connected(user, id, result);
+}
 
-	LIST_FOREACH(c, &a->connects, link)
-	{
-		if (c->id == id)
-			break;
-	}
-	if (!c)
-		return;
-	LIST_REMOVE(c, link);
-	if (result < 0)
-		close_fd(&c->fd);
-	c->done(c->user, result, c->fd);
-	free(c);
+static int vmm_forked(void *user, const struct vmm_identity *id, struct kerr *e)
+{
+	return agent_boot_record(user, id, e);
+}
+
+static void vmm_attached(void *user, bool running, bool paused)
+{
+	(void)running;
+	agent_attached(user, paused);
 }
 
 const struct vmm_proc_ops agent_vmm_ops = {
@@ -230,6 +245,8 @@ const struct vmm_proc_ops agent_vmm_ops = {
 	.guest_connect = vmm_guest_connect,
 	.connected = vmm_connected,
 	.gone = vmm_gone,
+	.attached = vmm_attached,
+	.forked = vmm_forked,
 };
 
 static void guest_ready(void *user)
@@ -242,6 +259,25 @@ static void guest_ready(void *user)
 	(void)loop_timer_set(a->sup->loop, &a->deadline, 0, 0);
 	if (agent_move(a, AGENT_EV_READY, "", &err) < 0)
 		agent_break(a, "%s", err.msg);
+	agent_health_start(a, 0);
+	agent_idle_start(a);
+}
+
+static void guest_beat(void *user)
+{
+	agent_health_beat(user);
+}
+
+/* It dialled again, and may not have heard that it is to end. */
+static void guest_linked(void *user, bool up)
+{
+	struct agent *a = user;
+
+	if (!up)
+		return;
+	agent_health_beat(a);
+	if (a->state == AGENT_STOPPING && !a->broken && a->stop_stage == STOP_ASKED)
+		(void)guest_link_shutdown(a->guest, a->stop_grace_ns);
 }
 
 static void guest_exited(void *user, int code, int signal)
@@ -274,4 +310,6 @@ const struct guest_link_ops agent_guest_ops = {
 	.ready = guest_ready,
 	.exited = guest_exited,
 	.fault = guest_fault,
+	.beat = guest_beat,
+	.linked = guest_linked,
 };

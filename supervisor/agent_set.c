@@ -1,4 +1,4 @@
-/* The set of agents: making, finding and loading them. */
+/* The set of agents: making, finding, loading and letting go of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,15 +12,18 @@
 #include <base/log.h>
 
 #include "agent.h"
+#include "sweep.h"
 
 void agent_free(struct agent *a)
 {
 	agent_release(a);
+	loop_timer_done(&a->restart);
 	agent_tell_removed(a, NULL);
 	if (a->link.le_prev)
 		LIST_REMOVE(a, link);
 	close_fd(&a->dirfd);
 	manifest_done(&a->manifest);
+	launch_done(&a->launch);
 	db_agent_done(&a->row);
 	free(a);
 }
@@ -30,7 +33,7 @@ void agent_dir_name(const struct agent *a, char out[static 24])
 	(void)snprintf(out, 24, "%lld", (long long)a->row.id);
 }
 
-struct agent *agent_find(struct sup *s, const char *name, struct kerr *e)
+static struct agent *find_name(struct sup *s, const char *name)
 {
 	struct agent *a;
 
@@ -39,8 +42,35 @@ struct agent *agent_find(struct sup *s, const char *name, struct kerr *e)
 		if (strcmp(a->row.name, name) == 0)
 			return a;
 	}
-	(void)kerr_set(e, ENOENT, "no agent is named %s: see `kosvm ps -a`", name);
 	return NULL;
+}
+
+struct agent *agent_find(struct sup *s, const char *ref, struct kerr *e)
+{
+	size_t len = strlen(ref);
+	struct agent *found = find_name(s, ref);
+	struct agent *a;
+
+	if (found)
+		return found;
+	if (len > 0 && len <= DB_UID_LEN && strspn(ref, "0123456789abcdef") == len) {
+		LIST_FOREACH(a, &s->agents, link)
+		{
+			if (strncmp(a->row.uid, ref, len) != 0)
+				continue;
+			if (found) {
+				(void)kerr_set(e, EINVAL,
+					"the ids of %s and %s, at least, begin with %s: give more "
+					"of it",
+					found->row.name, a->row.name, ref);
+				return NULL;
+			}
+			found = a;
+		}
+	}
+	if (!found)
+		(void)kerr_set(e, ENOENT, "no agent is named %.64s: see `kosvm ps -a`", ref);
+	return found;
 }
 
 /* fresh: a directory that is there belongs to another agent, perhaps with its state disk. */
@@ -72,25 +102,84 @@ static struct agent *agent_new(struct sup *s)
 		return NULL;
 	a->sup = s;
 	a->dirfd = -1;
-	a->deadline.w.fd = -1;
+	a->deadline = (struct loop_timer)LOOP_TIMER_INIT;
+	a->restart = (struct loop_timer)LOOP_TIMER_INIT;
+	a->health.beat = (struct loop_timer)LOOP_TIMER_INIT;
+	a->health.life = (struct loop_timer)LOOP_TIMER_INIT;
+	a->idle.sample = (struct loop_timer)LOOP_TIMER_INIT;
 	LIST_INIT(&a->connects);
+	LIST_INIT(&a->stats);
 	LIST_INIT(&a->watchers);
 	return a;
+}
+
+/* ---- making one ---- */
+
+static int check_name(struct sup *s, const char *name, struct kerr *e)
+{
+	struct agent *other;
+
+	if (!manifest_name_ok(name))
+		return kerr_set(e, EINVAL,
+			"name: expected 1 to %u lower-case letters, digits and -, no - at either "
+			"end",
+			MANIFEST_NAME_MAX);
+	other = find_name(s, name);
+	if (!other)
+		return 0;
+	return kerr_set(e, EEXIST,
+		"an agent named %s exists already (%s): `kosvm rm %s` removes it, "
+		"`kosvm start %s` starts it again",
+		name, agent_state_name(other->state), name, name);
+}
+
+/* Bytes that may hold a NUL. */
+static char *copy(const char *data, size_t len)
+{
+	char *p = malloc(len + 1);
+
+	if (p) {
+		memcpy(p, data, len);
+		p[len] = '\0';
+	}
+	return p;
+}
+
+static int fill_row(struct agent *a, const char *name, const char *signer,
+	const struct agent_launch *launch, struct kerr *e)
+{
+	int r = launch_format(launch, &a->row.launch, e);
+
+	if (r == 0)
+		r = launch_parse(a->row.launch, &a->launch, e);
+	if (r < 0)
+		return r;
+	a->state = AGENT_CREATED;
+	a->row.exit_code = -1;
+	a->row.created_ns = clock_real_ns();
+	a->row.provisional = launch->provisional;
+	a->row.name = strdup(name);
+	a->row.signer = strdup(signer);
+	if (!a->row.name || !a->row.signer || !a->row.manifest || !a->row.signature)
+		return kerr_errno(e, ENOMEM, "agent");
+	return 0;
 }
 
 int agent_create(struct sup *s, const char *file, const char *manifest, size_t manifest_len,
 	const char *sig_file, const char *sig, size_t sig_len, const struct agent_launch *launch,
 	struct agent **ret, struct kerr *e)
 {
-	const char *name = launch ? launch->name : NULL;
+	static const struct agent_launch none;
 	struct keyring keys = { 0 };
 	struct agent *a = agent_new(s);
-	struct agent *other;
 	char signer[17];
+	const char *name;
 	int r;
 
 	if (!a)
 		return kerr_errno(e, ENOMEM, "agent");
+	if (!launch)
+		launch = &none;
 	r = keyring_load(s->keys_fd, &keys, e);
 	if (r == 0)
 		r = keyring_open_manifest(&keys, file, manifest, manifest_len, sig_file, sig,
@@ -98,38 +187,18 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 	keyring_done(&keys);
 	if (r < 0)
 		goto fail;
-	if (!name)
-		name = a->manifest.name;
-	if (!manifest_name_ok(name)) {
-		r = kerr_set(e, EINVAL,
-			"name: expected 1 to %u lower-case letters, digits and -, no - at either end",
-			MANIFEST_NAME_MAX);
+	name = launch->name ? launch->name : a->manifest.name;
+	r = check_name(s, name, e);
+	if (r < 0)
 		goto fail;
-	}
-	other = agent_find(s, name, NULL);
-	if (other) {
-		r = kerr_set(e, EEXIST,
-			"an agent named %s exists already (%s): `kosvm rm %s` removes it, "
-			"`kosvm start %s` starts it again",
-			name, agent_state_name(other->state), name, name);
-		goto fail;
-	}
-	a->state = AGENT_CREATED;
-	a->row.exit_code = -1;
-	a->row.created_ns = clock_real_ns();
-	a->row.name = strdup(name);
-	a->row.signer = strdup(signer);
-	a->row.manifest = malloc(manifest_len + 1);
-	a->row.signature = malloc(sig_len + 1);
-	if (!a->row.name || !a->row.signer || !a->row.manifest || !a->row.signature) {
-		r = kerr_errno(e, ENOMEM, "agent");
-		goto fail;
-	}
-	memcpy(a->row.manifest, manifest, manifest_len);
+	a->row.manifest = copy(manifest, manifest_len);
 	a->row.manifest_len = manifest_len;
-	memcpy(a->row.signature, sig, sig_len);
+	a->row.signature = copy(sig, sig_len);
 	a->row.signature_len = sig_len;
-	r = db_agent_add(s->db, &a->row, e);
+	r = fill_row(a, name, signer, launch, e);
+	/* The row first: a directory without one would be nobody's. */
+	if (r == 0)
+		r = db_agent_add(s->db, &a->row, e);
 	if (r < 0)
 		goto fail;
 	r = open_dir(a, true, e);
@@ -137,7 +206,9 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 		(void)db_agent_remove(s->db, a->row.id, NULL);
 		goto fail;
 	}
+	a->remove_when_ended = launch->provisional;
 	LIST_INSERT_HEAD(&s->agents, a, link);
+	agent_publish(a, "agent.created", json_object());
 	*ret = a;
 	return 0;
 fail:
@@ -145,11 +216,40 @@ fail:
 	return r;
 }
 
+/* ---- the start of kosvmd ---- */
+
+static int on_last_transition(void *user, const struct db_transition *t, struct kerr *e)
+{
+	struct agent *a = user;
+
+	(void)e;
+	if (agent_event_parse(t->event, &a->last_event) < 0)
+		a->last_event = AGENT_EV_BROKEN;
+	return 0;
+}
+
+static int read_in(struct agent *a, struct kerr *e)
+{
+	const struct db_agent *row = &a->row;
+	int r = agent_state_parse(row->state, &a->state);
+
+	if (r < 0)
+		return kerr_set(
+			e, EINVAL, "database: agent %s: unknown state %s", row->name, row->state);
+	r = manifest_parse(row->name, row->manifest, row->manifest_len, &a->manifest, e);
+	if (r == 0)
+		r = launch_parse(row->launch, &a->launch, e);
+	if (r == 0)
+		r = open_dir(a, false, e);
+	return r;
+}
+
+/* One that cannot be read is shown as failed, can be removed, and keeps nobody else. */
 static int load_one(void *user, struct db_agent *row, struct kerr *e)
 {
 	struct sup *s = user;
 	struct agent *a = agent_new(s);
-	int r;
+	struct kerr err = { 0 };
 
 	if (!a) {
 		db_agent_done(row);
@@ -157,42 +257,62 @@ static int load_one(void *user, struct db_agent *row, struct kerr *e)
 	}
 	a->row = *row;
 	(void)snprintf(a->reason, sizeof(a->reason), "%s", row->reason);
-	r = agent_state_parse(row->state, &a->state);
-	if (r < 0)
-		r = kerr_set(e, -r, "database: agent %s: unknown state %s", row->name, row->state);
-	if (r == 0)
-		r = manifest_parse(row->name, row->manifest, row->manifest_len, &a->manifest, e);
-	if (r == 0)
-		r = open_dir(a, false, e);
-	if (r < 0) {
-		agent_free(a);
-		return r;
+	if (read_in(a, &err) < 0) {
+		log_error("agent %s: %s", row->name, err.msg);
+		a->unreadable = true;
+		(void)snprintf(a->reason, sizeof(a->reason), "%s", err.msg);
 	}
 	LIST_INSERT_HEAD(&s->agents, a, link);
 	return 0;
 }
 
+/* May free a. */
+static void settle(struct agent *a)
+{
+	struct kerr err = { 0 };
+
+	if (a->unreadable) {
+		agent_recover_unreadable(a);
+		return;
+	}
+	if (agent_state_live(a->state)) {
+		agent_recover(a);
+		return;
+	}
+	sweep_agent(a);
+	if (a->state == AGENT_PURGING || (a->row.provisional && a->state != AGENT_ASLEEP) ||
+		(a->launch.remove && a->state != AGENT_CREATED && a->state != AGENT_ASLEEP &&
+			!a->row.restart_at_ns)) {
+		if (agent_remove(a, &err) < 0)
+			log_error("agent %s: %s", a->row.name, err.msg);
+		return;
+	}
+	agent_policy_arm(a);
+}
+
 int agents_load(struct sup *s, struct kerr *e)
 {
 	struct agent *next;
+	struct agent *a;
 	int r = db_agents_each(s->db, load_one, s, e);
 
+	LIST_FOREACH(a, &s->agents, link)
+	{
+		if (r == 0)
+			r = db_transitions_each(s->db, a->row.id, 0, 1, on_last_transition, a, e);
+	}
+	if (r == 0)
+		r = sweep_directories(s, e);
 	if (r < 0)
 		return r;
-	for (struct agent *a = LIST_FIRST(&s->agents); a; a = next) {
+	for (a = LIST_FIRST(&s->agents); a; a = next) {
 		next = LIST_NEXT(a, link);
-		if (a->state == AGENT_STARTING || a->state == AGENT_RUNNING ||
-			a->state == AGENT_STOPPING) {
-			/* A VM ends with the kosvmd that started it (its socket closes). */
-			r = agent_move(a, AGENT_EV_BROKEN, "kosvmd ended while it ran", e);
-		} else if (a->state == AGENT_PURGING) {
-			r = agent_remove(a, e);
-		}
-		if (r < 0)
-			return r;
+		settle(a);
 	}
 	return 0;
 }
+
+/* ---- its end ---- */
 
 void agents_done(struct sup *s)
 {
@@ -202,34 +322,15 @@ void agents_done(struct sup *s)
 		agent_free(a);
 }
 
-static int set(json_t *o, const char *key, json_t *value)
+void agents_detach(struct sup *s)
 {
-	return json_object_set_new(o, key, value);
-}
+	struct agent *a;
 
-json_t *agent_describe(const struct agent *a)
-{
-	char digest[DIGEST_TEXT_LEN + 1];
-	json_t *o = json_object();
-
-	if (!o)
-		return NULL;
-	(void)set(o, "id", json_integer(a->row.id));
-	(void)set(o, "name", json_string(a->row.name));
-	(void)set(o, "state", json_string(agent_state_name(a->state)));
-	(void)set(o, "reason", api_text(a->reason));
-	(void)set(o, "cid", json_integer(a->row.cid));
-	(void)set(o, "exit_code",
-		a->row.exit_code < 0 ? json_null() : json_integer(a->row.exit_code));
-	(void)set(o, "created_ns", json_integer((json_int_t)a->row.created_ns));
-	(void)set(o, "started_ns", json_integer((json_int_t)a->row.started_ns));
-	(void)set(o, "ended_ns", json_integer((json_int_t)a->row.ended_ns));
-	(void)set(o, "vcpus", json_integer(a->manifest.vcpus));
-	(void)set(o, "memory", json_integer((json_int_t)a->manifest.memory));
-	(void)set(o, "version", json_integer(a->manifest.version));
-	(void)set(o, "signer", json_string(a->row.signer));
-	(void)set(o, "pid", a->vmm ? json_integer(vmm_proc_pid(a->vmm)) : json_null());
-	digest_format(&a->manifest.rootfs, digest);
-	(void)set(o, "rootfs", json_string(digest));
-	return o;
+	LIST_FOREACH(a, &s->agents, link)
+	{
+		/* What was not read was not acknowledged: the guest sends it to the next one. */
+		vmm_proc_detach(a->vmm);
+		a->vmm = NULL;
+	}
+	agents_done(s);
 }

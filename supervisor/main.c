@@ -18,6 +18,8 @@
 #include <images/store.h>
 
 #include "agent.h"
+#include "ending.h"
+#include "panic.h"
 #include "sup.h"
 
 /* Set by --ready-fd: one byte is written when the socket is there. */
@@ -138,76 +140,16 @@ static int find_program(const char *name, char *ret, size_t len, struct kerr *e)
 		name, self);
 }
 
-/* ---- the end: agents get their orderly stop, then the loop ends ---- */
-
-struct ending {
-	struct loop_signal sig;
-	struct loop_timer poll;
-	struct sup *s;
-};
-
-static bool any_live(struct sup *s)
-{
-	struct agent *a;
-
-	LIST_FOREACH(a, &s->agents, link)
-	{
-		if (a->state == AGENT_STARTING || a->state == AGENT_RUNNING ||
-			a->state == AGENT_STOPPING)
-			return true;
-	}
-	return false;
-}
-
-static void ending_poll(struct loop_timer *t)
-{
-	struct ending *en = container_of(t, struct ending, poll);
-
-	if (!any_live(en->s))
-		loop_quit(en->s->loop, 0);
-}
-
-static void signal_came(struct loop_signal *ls, int signo)
-{
-	struct ending *en = container_of(ls, struct ending, sig);
-	struct sup *s = en->s;
-	struct agent *next;
-	struct kerr err = { 0 };
-
-	if (s->ending) {
-		log_warn("signal %d again: ending at once", signo);
-		loop_quit(s->loop, 0);
-		return;
-	}
-	log_info("signal %d: stopping all agents", signo);
-	notify_stopping(&s->notify, "stopping all agents");
-	s->ending = true;
-	for (struct agent *a = LIST_FIRST(&s->agents); a; a = next) {
-		next = LIST_NEXT(a, link);
-		/* One that cannot be stopped in order (a full disk) must not keep kosvmd. */
-		if ((a->state == AGENT_STARTING || a->state == AGENT_RUNNING) &&
-			agent_stop(a, 0, &err) < 0)
-			agent_break(a, "kosvmd ended: %s", err.msg);
-	}
-	en->poll.fn = ending_poll;
-	if (loop_timer_set(s->loop, &en->poll, 1, 50 * 1000 * 1000) < 0)
-		loop_quit(s->loop, 1);
-}
-
 static int serve(struct sup *s, struct kerr *e)
 {
-	struct ending en = { .sig = LOOP_SIGNAL_INIT, .poll = LOOP_TIMER_INIT, .s = s };
-	sigset_t set;
-	int r;
+	struct ending en;
+	int r = ending_init(&en, s, e);
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	en.sig.fn = signal_came;
-	r = loop_signal_add(s->loop, &en.sig, &set);
 	if (r < 0)
-		return kerr_errno(e, -r, "signals");
-	r = agents_load(s, e);
+		return r;
+	r = panic_load(s, e);
+	if (r == 0)
+		r = agents_load(s, e);
 	if (r == 0)
 		r = api_listen(s, e);
 	if (r == 0) {
@@ -221,9 +163,8 @@ static int serve(struct sup *s, struct kerr *e)
 	if (r == 0)
 		r = loop_run(s->loop, e);
 	api_done(s);
-	agents_done(s);
-	loop_timer_done(&en.poll);
-	loop_signal_done(&en.sig);
+	ending_done(&en);
+	panic_done(s);
 	return r;
 }
 
@@ -252,6 +193,7 @@ static int run(struct kerr *e)
 
 	LIST_INIT(&s.clients);
 	LIST_INIT(&s.agents);
+	LIST_INIT(&s.panics);
 	r = minisign_init(e);
 	if (r == 0)
 		r = notify_init(&s.notify, e);

@@ -38,8 +38,8 @@ json_t *panic_describe(struct sup *s);
 
 /* -EBUSY names the panic that covers the agent. */
 int panic_check(const struct agent *a, struct kerr *e);
-/* What the panics want of the agent: 0 nothing, 'f' freeze, 'k' kill. */
-int panic_wants(const struct agent *a);
+/* Does to one whose VM has just been taken over what the panics want. May free a. */
+void panic_apply(struct agent *a);
 /* At the start of kosvmd, before agents_load. */
 int panic_load(struct sup *s, struct kerr *e);
 void panic_done(struct sup *s);

@@ -144,8 +144,6 @@ static int create(struct http_request *q, struct kerr *e)
 		http_ok(q, 201, agent_describe(a));
 		return 0;
 	}
-	/* Until its VM is there, a failure leaves nothing behind. */
-	a->remove_when_ended = true;
 	r = route_start(q, a, 201, e);
 	if (r < 0)
 		(void)agent_remove(a, NULL);

@@ -120,8 +120,11 @@ static int until_ended(struct http_request *q, struct agent *a,
 	int r;
 
 	if (!agent_state_live(a->state)) {
-		http_ok(q, 200, agent_describe(a));
-		return 0;
+		/* A stop calls off the restart that it waits for. */
+		r = fn && a->row.restart_at_ns ? fn(a, grace_ns, e) : 0;
+		if (r == 0)
+			http_ok(q, 200, agent_describe(a));
+		return r;
 	}
 	op = agent_op_new(q, e);
 	if (!op)

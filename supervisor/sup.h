@@ -15,6 +15,7 @@ struct agent;
 struct client;
 struct exchange;
 struct http;
+struct panic;
 
 /*
  * kosvmd as a whole: one event loop, one thread. Everything below is
@@ -37,6 +38,7 @@ struct sup {
 	unsigned client_count;
 	LIST_HEAD(client_list, client) clients;
 	LIST_HEAD(agent_list, agent) agents;
+	LIST_HEAD(panic_list, panic) panics; /* that stand; panic.h */
 	struct events events;
 	struct http *http;         /* the API */
 	struct exchange *exchange; /* descriptors beside it */

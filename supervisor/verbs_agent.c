@@ -88,6 +88,8 @@ static int verb_run(struct client *c, struct request *q, struct kerr *e)
 	size_t sig_len = 0;
 	const char *file = "";
 	const char *sig_file = "";
+	/* Until its VM is there, a failure leaves nothing behind. */
+	static const struct agent_launch launch = { .provisional = true };
 	struct agent *a;
 	int r;
 
@@ -103,11 +105,10 @@ static int verb_run(struct client *c, struct request *q, struct kerr *e)
 		r = request_read(q, 1, sig_file, MINISIGN_FILE_MAX, &sig, &sig_len, e);
 	if (r < 0)
 		return r;
-	r = agent_create(c->sup, file, manifest, manifest_len, sig_file, sig, sig_len, NULL, &a, e);
+	r = agent_create(
+		c->sup, file, manifest, manifest_len, sig_file, sig, sig_len, &launch, &a, e);
 	if (r < 0)
 		return r;
-	/* Until its VM is there, a failure leaves nothing behind. */
-	a->remove_when_ended = true;
 	r = start(c, a, e);
 	if (r < 0)
 		(void)agent_remove(a, NULL);
@@ -152,8 +153,10 @@ static int verb_stop(struct client *c, struct request *q, struct kerr *e)
 	if (ms < 0 || ms > 86400000)
 		return kerr_set(e, EINVAL, "timeout: expected 0 to 24h");
 	if (a->state == AGENT_STOPPED || a->state == AGENT_FAILED) {
-		client_ok(c, agent_describe(a));
-		return 0;
+		r = a->row.restart_at_ns ? agent_stop(a, 0, e) : 0;
+		if (r == 0)
+			client_ok(c, agent_describe(a));
+		return r;
 	}
 	if (!kill && a->state == AGENT_STOPPING) {
 		watch_end(c, a);
@@ -236,10 +239,7 @@ static int verb_ps(struct client *c, struct request *q, struct kerr *e)
 	/* One message an agent: their number is not bounded by a message's size. */
 	LIST_FOREACH(a, &c->sup->agents, link)
 	{
-		bool live = a->state == AGENT_STARTING || a->state == AGENT_RUNNING ||
-			a->state == AGENT_STOPPING;
-
-		if (all || live)
+		if (all || agent_state_live(a->state))
 			client_data(c, agent_describe(a));
 	}
 	client_ok(c, NULL);

@@ -19,7 +19,10 @@ static const char sound[] =
 	"[agent]\nname = a-1\nversion = 2\n[image]\nkernel = " DIGEST "\ninitramfs = " DIGEST
 	"\nrootfs = " DIGEST "\n[resources]\nvcpus = 2\nmemory = 128M\nstate = 16M\n[run]\n"
 	"command = /bin/sh -c 'a \"b\"' \"c\\\"\" \\d\nuser = 1:2\nworkdir = /state/x\n"
-	"start-timeout = 5s\nstop-timeout = 2m\nconsole = 8K\nlog = 1M\n[env]\nA = b\n";
+	"start-timeout = 5s\nstop-timeout = 2m\nconsole = 8K\nlog = 1M\n[env]\nA = b\n"
+	"[lifecycle]\nrestart = on-failure\nrestart-max = 5\nrestart-backoff = 2s\n"
+	"restart-backoff-max = 1m\nrestart-reset = 5m\nheartbeat = 5s\nheartbeat-timeout = 20s\n"
+	"max-run-time = 8h\nidle-after = 10m\nidle-action = stop\n[labels]\nteam = red\n";
 
 static void require(bool ok)
 {
@@ -52,6 +55,13 @@ static void check_taken(const struct manifest *m)
 	require(m->user[0] != '\0' && strcmp(m->user, "root") != 0 && m->user[0] != '0');
 	require(in_range(m->start_timeout_ns, 1000000000, 3600000000000));
 	require(in_range(m->stop_timeout_ns, 1000000000, 3600000000000));
+	for (n = 0; m->labels[n]; n++)
+		require(strchr(m->labels[n], '=') > m->labels[n]);
+	require(n <= MANIFEST_LABELS_MAX);
+	require(in_range(m->restart, MANIFEST_RESTART_NEVER, MANIFEST_RESTART_ALWAYS));
+	require(in_range(m->idle_action, MANIFEST_IDLE_SLEEP, MANIFEST_IDLE_NONE));
+	require(in_range(m->restart_backoff_ns, 100000000, m->restart_backoff_max_ns));
+	require(m->heartbeat_ns == 0 || m->heartbeat_ns < m->heartbeat_timeout_ns);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

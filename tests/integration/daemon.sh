@@ -1,16 +1,33 @@
 # shellcheck shell=bash disable=SC2154 # variables of run and lib.sh
 # kosvmd ends, in good order and otherwise, while mill runs; and what is left when all is over.
 
+# Its VM goes on, and the next kosvmd finds it.
 daemon_killed() {
 	local vmm
 
 	vmm=$(field mill pid)
-	good exec mill sh -c 'echo kept >/state/kept; sync'
+	good exec mill sh -c 'echo kept >/state/kept; sync; echo $$ >/tmp/mark'
 	kill -KILL "$(cat "$KOSVM_RUN/pid")"
-	until_true 30 gone "$vmm"
 	good ps -a # starts the next one
+	is state "$(field mill state)" running
+	is "process of its VM" "$(field mill pid)" "$vmm"
+	until_true 30 kosvm exec mill true
+	good exec mill test -e /tmp/mark
+	holds second 20
+}
+
+# Both are gone: that is told, and the agent starts with what it had.
+daemon_and_vmm_killed() {
+	local vmm
+
+	vmm=$(field mill pid)
+	adopt_kosvmd
+	kill -KILL "$(cat "$KOSVM_RUN/pid")"
+	kill -KILL "$vmm"
+	until_true 30 gone "$vmm"
+	good ps -a
 	is state "$(field mill state)" failed
-	has reason "$(field mill reason)" 'kosvmd ended while it ran'
+	has reason "$(field mill reason)" 'ended while kosvmd was away'
 	good start mill
 	good exec mill cat /state/kept
 	is "state of before" "$out" kept
@@ -40,6 +57,19 @@ daemon_terminated() {
 
 	vmm=$(field mill pid)
 	adopt_kosvmd
+	detach_kosvmd
+	! gone "$vmm" || fail "its VMM $vmm ended with it"
+	start_kosvmd "$work/kosvmd.log"
+	is state "$(field mill state)" running
+	is "process of its VM" "$(field mill pid)" "$vmm"
+	good logs mill
+	has "its output of before" "$out" 'mill: listening'
+}
+
+daemon_interrupted() {
+	local vmm
+
+	vmm=$(field mill pid)
 	end_kosvmd
 	gone "$vmm" || fail "its VMM $vmm is still there"
 	start_kosvmd "$work/kosvmd.log"
@@ -49,8 +79,10 @@ daemon_terminated() {
 
 daemon_tests() {
 	t "kosvmd: one for a state directory and a run directory" daemon_second
-	t "kosvmd: killed: its VMs end, the next one says failed, and the agent starts with its state" daemon_killed
-	t "kosvmd: SIGTERM stops the agents in good order" daemon_terminated
+	t "kosvmd: killed: its VMs go on, and the next one finds them" daemon_killed
+	t "kosvmd: killed with a VM: the next one says so, and the agent starts with its state" daemon_and_vmm_killed
+	t "kosvmd: SIGTERM leaves the agents running for the next one" daemon_terminated
+	t "kosvmd: SIGINT stops them in good order" daemon_interrupted
 }
 
 end_all_gone() {

@@ -99,14 +99,18 @@ adopt_kosvmd() {
 	[ -s "$KOSVM_RUN/pid" ] || fail "kosvm doctor does not say which process kosvmd is: $(kosvm doctor --format json)"
 }
 
-# end_kosvmd: in good order.
+# end_kosvmd: in good order, with its agents. detach_kosvmd: they live on.
 end_kosvmd() {
 	local pid
 
 	pid=$(cat "$KOSVM_RUN/pid" 2>/dev/null) || return 0
-	kill "$pid" 2>/dev/null || true
+	kill "-${1:-INT}" "$pid" 2>/dev/null || true
 	until_true 60 gone "$pid"
 	rm -f "$KOSVM_RUN/pid"
+}
+
+detach_kosvmd() {
+	end_kosvmd TERM
 }
 
 # manifest NAME COMMAND [LINE]...: writes and signs NAME.ini. LINE goes to [run]. Variables of these names say more:

@@ -60,7 +60,7 @@ end_kosvmd() {
 	[ -S "$KOSVM_RUN/kosvmd.sock" ] || return 0
 	pid=$(kosvm doctor --format json | sed -n 's/.*"check":"kosvmd".*pid \([0-9]*\).*/\1/p' || true)
 	[ -n "$pid" ] || return 0
-	kill "$pid"
+	kill -INT "$pid" # agents end with it
 	while kill -0 "$pid" 2>/dev/null; do read -rt 0.05 <> <(:) || true; done
 }
 

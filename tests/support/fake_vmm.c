@@ -17,7 +17,9 @@
 
 static struct vmm_msg msg;
 static struct board board;
-static int control = -1; /* stream to the guest's control port of kosvmd */
+static int control = -1;     /* stream to the guest's control port of kosvmd */
+static uint64_t dialled = 1; /* id of the GUEST_CONNECT for it */
+static uint32_t phase;       /* as HELLO tells it */
 static int sock = VMM_PROTO_FD;
 static int listener = -1, end_file = -1;
 static uint32_t flags;
@@ -66,6 +68,22 @@ static void frame(enum guest_frame_type type, enum guest_field f, uint32_t v)
 
 	guest_writer_begin(&w, buf, sizeof(buf), type);
 	guest_put_u32(&w, f, v);
+	(void)!write(control, buf, (size_t)guest_writer_end(&w));
+}
+
+/* A guest of phase 2 tells its agent's end with it. */
+static void hello(void)
+{
+	uint8_t buf[64];
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, sizeof(buf), GUEST_HELLO);
+	guest_put_u32(&w, GUEST_F_PROTO_VERSION, GUEST_PROTO_VERSION);
+	guest_put_u32(&w, GUEST_F_PHASE, phase);
+	if (phase == GUEST_PHASE_ENDED)
+		guest_put_u32(&w, GUEST_F_CODE, 5);
+	else if (phase == GUEST_PHASE_RUNS)
+		guest_put_u32(&w, GUEST_F_PID, 7);
 	(void)!write(control, buf, (size_t)guest_writer_end(&w));
 }
 
@@ -124,6 +142,10 @@ static void wait_for_master(void)
 			continue;
 		}
 		say(VMM_MSG_ATTACHED, &m, sizeof(m));
+		if (told("exits-alone"))
+			phase = GUEST_PHASE_ENDED;
+		if (told("serve"))
+			connect_guest(dialled = 1000, 2, GUEST_PORT_CONTROL);
 		return;
 	}
 }
@@ -138,9 +160,9 @@ static void handle_message(void)
 	}
 	if (r != 1)
 		exit(8);
-	if (msg.type == VMM_MSG_ACCEPT && msg.u.id.id == 1) {
+	if (msg.type == VMM_MSG_ACCEPT && msg.u.id.id == dialled) {
 		control = msg.fds[0];
-		frame(GUEST_HELLO, GUEST_F_PROTO_VERSION, GUEST_PROTO_VERSION);
+		hello();
 	} else if (msg.type == VMM_MSG_CONNECT) {
 		handle_connect();
 	} else if (msg.type >= VMM_MSG_PAUSE && msg.type <= VMM_MSG_STATS) {
@@ -151,32 +173,57 @@ static void handle_message(void)
 	}
 }
 
+static void on_frame(uint8_t *f, size_t len)
+{
+	switch (f[0]) {
+	case GUEST_CONFIG:
+		phase = GUEST_PHASE_RUNS;
+		frame(GUEST_READY, GUEST_F_PID, 7);
+		if (told("exits") && !told("exits-alone"))
+			frame(GUEST_EXITED, GUEST_F_CODE, 5);
+		return;
+	case GUEST_PING:
+		f[0] = GUEST_PONG;
+		if (!told("hangs"))
+			(void)!write(control, f, len);
+		return;
+	case GUEST_SHUTDOWN:
+		ended(VMM_END_POWEROFF, "");
+		exit(0);
+	default:
+		return;
+	}
+}
+
+/* Small frames: each comes whole. */
+static void read_control(void)
+{
+	uint8_t buf[16384];
+	ssize_t n = read(control, buf, sizeof(buf));
+	uint32_t len;
+
+	if (n <= 0) { /* kosvmd has gone */
+		(void)close(control);
+		control = -1;
+		return;
+	}
+	for (uint8_t *p = buf; buf + n - p >= 8; p += 8 + len) {
+		memcpy(&len, p + 4, sizeof(len));
+		on_frame(p, 8 + len);
+	}
+}
+
 /* A guest that works: control stream, HELLO, READY, and EXITED when told so. */
 static void serve(void)
 {
-	char buf[4096];
-
 	for (;;) {
 		struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
 			{ .fd = told("deaf") ? -1 : control, .events = POLLIN } };
 
 		if (poll(p, 2, -1) < 0)
 			exit(9);
-		if (p[1].fd >= 0 && p[1].revents) {
-			ssize_t n = read(control, buf, sizeof(buf));
-
-			if (n <= 0) { /* kosvmd has gone */
-				(void)close(control);
-				control = -1;
-			} else if (n >= 8 && buf[0] == GUEST_CONFIG) {
-				frame(GUEST_READY, GUEST_F_PID, 7);
-				if (told("exits"))
-					frame(GUEST_EXITED, GUEST_F_CODE, 5);
-			} else if (n >= 8 && buf[0] == GUEST_SHUTDOWN) {
-				ended(VMM_END_POWEROFF, "");
-				exit(0);
-			}
-		}
+		if (p[1].fd >= 0 && p[1].revents)
+			read_control();
 		if (p[0].revents)
 			handle_message();
 	}

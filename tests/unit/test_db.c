@@ -74,8 +74,13 @@ static size_t all(struct db_agent *out)
 
 START_TEST(keeps_everything)
 {
-	struct db_agent a = add("echo-mint");
+	struct db_agent a = sample("echo-mint");
 	struct db_agent got[4];
+
+	a.launch = (char *)"{\"tty\":true}";
+	ck_assert_msg(db_agent_add(db, &a, &fx_err) == 0, "%s", fx_err.msg);
+	ck_assert_uint_eq(strlen(a.uid), DB_UID_LEN);
+	ck_assert_uint_eq(strspn(a.uid, "0123456789abcdef"), DB_UID_LEN);
 
 	a.state = (char *)"failed";
 	a.reason = (char *)"it's broken";
@@ -83,6 +88,11 @@ START_TEST(keeps_everything)
 	a.exit_signal = 9;
 	a.started_ns = 5;
 	a.ended_ns = 1ULL << 62;
+	a.generation = 4000000000U;
+	a.restarts = 3;
+	a.restart_at_ns = 77;
+	a.provisional = true;
+	(void)strcpy(a.paused, "panic");
 	ck_assert_int_eq(db_agent_move(db, &a, "running", "broken", &fx_err), 0);
 	reopen();
 	ck_assert_uint_eq(all(got), 1);
@@ -100,6 +110,13 @@ START_TEST(keeps_everything)
 	ck_assert_uint_eq(got->manifest_len, 3);
 	ck_assert_mem_eq(got->manifest, "a\0b", 4);
 	ck_assert_uint_eq(got->signature_len, 1);
+	ck_assert_str_eq(got->uid, a.uid);
+	ck_assert_str_eq(got->launch, "{\"tty\":true}");
+	ck_assert_uint_eq(got->generation, 4000000000U);
+	ck_assert_uint_eq(got->restarts, 3);
+	ck_assert_uint_eq(got->restart_at_ns, 77);
+	ck_assert_str_eq(got->paused, "panic");
+	ck_assert(got->provisional);
 	db_agent_done(got);
 	db_agent_done(got);
 }
@@ -196,7 +213,8 @@ START_TEST(other_files)
 
 	alter("PRAGMA user_version = 7");
 	ck_assert_int_eq(db_open(&other, path, &fx_err), -EPROTO);
-	ck_assert_ptr_nonnull(strstr(fx_err.msg, "schema version 7"));
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "schema version 7, this kosvmd knows 2"));
+	ck_assert_int_eq(count("PRAGMA user_version"), 7);
 	ck_assert_int_lt(db_open(&other, "/nowhere/kosvmd.db", &fx_err), 0);
 	ck_assert_ptr_nonnull(strstr(fx_err.msg, "/nowhere/kosvmd.db"));
 	db_close(db);
@@ -209,6 +227,208 @@ START_TEST(other_files)
 	ck_assert_int_lt(db_open(&other, path, &fx_err), 0);
 	ck_assert_ptr_nonnull(strstr(fx_err.msg, path));
 	ck_assert_ptr_null(other);
+}
+END_TEST
+
+/* What a kosvmd of schema 1 left behind. */
+START_TEST(from_schema_1)
+{
+	struct db_agent got[4];
+
+	db_close(db);
+	db = NULL;
+	ck_assert_int_eq(remove(path), 0);
+	alter("CREATE TABLE agents (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	      " state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', cid INTEGER NOT NULL UNIQUE,"
+	      " exit_code INTEGER NOT NULL DEFAULT -1, exit_signal INTEGER NOT NULL DEFAULT 0,"
+	      " created_ns INTEGER NOT NULL, started_ns INTEGER NOT NULL DEFAULT 0,"
+	      " ended_ns INTEGER NOT NULL DEFAULT 0, signer TEXT NOT NULL, manifest BLOB NOT NULL,"
+	      " signature BLOB NOT NULL);"
+	      "CREATE TABLE transitions (seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	      " agent INTEGER NOT NULL REFERENCES agents(id) ON DELETE CASCADE,"
+	      " time_ns INTEGER NOT NULL, from_state TEXT NOT NULL, event TEXT NOT NULL,"
+	      " to_state TEXT NOT NULL, reason TEXT NOT NULL);"
+	      "CREATE INDEX transitions_agent ON transitions(agent);"
+	      "INSERT INTO agents VALUES (7, 'old', 'stopped', 'why', 3, 5, 0, 1, 2, 3, 'k', "
+	      "x'6d', x'73');"
+	      "INSERT INTO agents (id, name, state, cid, created_ns, signer, manifest, signature) "
+	      "VALUES (9, 'new', 'created', 4, 1, 'k', x'6d', x'73');"
+	      "INSERT INTO transitions (agent, time_ns, from_state, event, to_state, reason) VALUES "
+	      "(7, 1, 'created', 'start', 'starting', ''), (7, 2, 'starting', 'stop', 'stopping', ''),"
+	      "(7, 3, 'stopping', 'ended', 'stopped', 'why');"
+	      "PRAGMA user_version = 1;");
+	/* A step that fails half-way leaves the old version whole. */
+	alter("CREATE TABLE boots (x)");
+	ck_assert_int_lt(db_open(&db, path, &fx_err), 0);
+	ck_assert_int_eq(count("PRAGMA user_version"), 1);
+	ck_assert_int_eq(count("SELECT count(*) FROM pragma_table_info('agents')"), 13);
+	alter("DROP TABLE boots");
+	reopen();
+	ck_assert_int_eq(count("PRAGMA user_version"), DB_SCHEMA_VERSION);
+	ck_assert_uint_eq(all(got), 2);
+	ck_assert_int_eq(got[0].id, 7);
+	ck_assert_str_eq(got[0].reason, "why");
+	ck_assert_int_eq(got[0].exit_code, 5);
+	ck_assert_uint_eq(strlen(got[0].uid), DB_UID_LEN);
+	ck_assert_str_ne(got[0].uid, got[1].uid);
+	ck_assert_str_eq(got[0].launch, "{}");
+	ck_assert_uint_eq(got[0].generation, 1);
+	ck_assert_uint_eq(got[1].generation, 0);
+	db_agent_done(&got[0]);
+	db_agent_done(&got[1]);
+	ck_assert_int_eq(count("SELECT count(*) FROM transitions"), 3);
+	(void)add("newer");
+	reopen();
+	ck_assert_int_eq(count("SELECT count(*) FROM agents"), 3);
+}
+END_TEST
+
+static struct db_boot boots[200];
+static size_t boot_count;
+
+static int on_boot(void *user, const struct db_boot *b, struct kerr *e)
+{
+	(void)user;
+	(void)e;
+	boots[boot_count++] = *b;
+	return 0;
+}
+
+START_TEST(boots_and_their_ends)
+{
+	struct db_agent a = add("a"), b = add("b");
+	struct db_boot boot = { .agent = a.id,
+		.generation = 1,
+		.pid = 4711,
+		.pid_start = 1ULL << 40,
+		.boot_id = "0123456789abcde",
+		.host_boot_id = "aaaaaaaa-bbbb",
+		.started_ns = 9 };
+	struct db_boot got;
+
+	ck_assert_int_eq(db_boot_get(db, a.id, 1, &got, &fx_err), -ENOENT);
+	ck_assert_msg(db_boot_add(db, &boot, &fx_err) == 0, "%s", fx_err.msg);
+	ck_assert_int_lt(db_boot_add(db, &boot, &fx_err), 0);
+	boot.agent = b.id;
+	ck_assert_int_eq(db_boot_add(db, &boot, &fx_err), 0);
+	reopen();
+	ck_assert_int_eq(db_boot_get(db, a.id, 1, &got, &fx_err), 0);
+	ck_assert_int_eq(got.pid, 4711);
+	ck_assert_uint_eq(got.pid_start, 1ULL << 40);
+	ck_assert_mem_eq(got.boot_id, "0123456789abcde", DB_BOOT_ID_LEN);
+	ck_assert_str_eq(got.host_boot_id, "aaaaaaaa-bbbb");
+	ck_assert_uint_eq(got.ended_ns, 0);
+	/* The end comes with the move. */
+	a.generation = 1;
+	a.state = (char *)"failed";
+	a.reason = (char *)"broke down";
+	a.exit_code = 3;
+	a.ended_ns = 12;
+	ck_assert_int_eq(db_agent_move(db, &a, "running", "broken", &fx_err), 0);
+	ck_assert_int_eq(db_boot_get(db, a.id, 1, &got, &fx_err), 0);
+	ck_assert_uint_eq(got.ended_ns, 12);
+	ck_assert_int_eq(got.exit_code, 3);
+	ck_assert_str_eq(got.reason, "broke down");
+	boot_count = 0;
+	ck_assert_int_eq(db_boots_each(db, 0, on_boot, NULL, &fx_err), 0);
+	ck_assert_uint_eq(boot_count, 1); /* b's has not ended */
+	ck_assert_int_eq(boots[0].agent, b.id);
+	/* A crash loop is kept short. */
+	boot.agent = a.id;
+	for (boot.generation = 2; boot.generation <= DB_BOOTS_KEPT + 20; boot.generation++)
+		ck_assert_int_eq(db_boot_add(db, &boot, &fx_err), 0);
+	boot_count = 0;
+	ck_assert_int_eq(db_boots_each(db, a.id, on_boot, NULL, &fx_err), 0);
+	ck_assert_uint_eq(boot_count, DB_BOOTS_KEPT);
+	ck_assert_uint_eq(boots[0].generation, 21);
+	ck_assert_int_eq(db_agent_remove(db, a.id, &fx_err), 0);
+	ck_assert_int_eq(count("SELECT count(*) FROM boots"), 1);
+}
+END_TEST
+
+START_TEST(provisional_until_it_boots)
+{
+	struct db_agent a = sample("a");
+	struct db_boot boot = { .generation = 1, .pid = 1 };
+
+	a.provisional = true;
+	ck_assert_int_eq(db_agent_add(db, &a, &fx_err), 0);
+	ck_assert_int_eq(count("SELECT provisional FROM agents"), 1);
+	boot.agent = a.id;
+	ck_assert_int_eq(db_boot_add(db, &boot, &fx_err), 0);
+	ck_assert_int_eq(count("SELECT provisional FROM agents"), 0);
+}
+END_TEST
+
+static char seen[512];
+
+static int on_transition(void *user, const struct db_transition *t, struct kerr *e)
+{
+	(void)user;
+	(void)e;
+	ck_assert_uint_eq(strlen(t->uid), DB_UID_LEN);
+	(void)snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s:%s>%s/%u ", t->name,
+		t->event, t->to, t->generation);
+	return 0;
+}
+
+START_TEST(transitions)
+{
+	struct db_agent a = add("a"), b = add("b");
+	uint64_t first;
+
+	a.state = (char *)"starting";
+	a.generation = 1;
+	ck_assert_int_eq(db_agent_move(db, &a, "created", "start", &fx_err), 0);
+	first = a.moved_ns;
+	ck_assert_uint_gt(first, 0);
+	b.state = (char *)"purging";
+	ck_assert_int_eq(db_agent_move(db, &b, "created", "rm", &fx_err), 0);
+	a.state = (char *)"running";
+	ck_assert_int_eq(db_agent_move(db, &a, "starting", "ready", &fx_err), 0);
+	ck_assert_uint_gt(a.moved_ns, first);
+	seen[0] = '\0';
+	ck_assert_int_eq(db_transitions_each(db, 0, 0, 0, on_transition, NULL, &fx_err), 0);
+	ck_assert_str_eq(seen, "a:start>starting/1 b:rm>purging/0 a:ready>running/1 ");
+	seen[0] = '\0';
+	ck_assert_int_eq(db_transitions_each(db, a.id, 0, 1, on_transition, NULL, &fx_err), 0);
+	ck_assert_int_eq(db_transitions_each(db, b.id, first, 0, on_transition, NULL, &fx_err), 0);
+	ck_assert_int_eq(
+		db_transitions_each(db, a.id, UINT64_MAX, 0, on_transition, NULL, &fx_err), 0);
+	ck_assert_str_eq(seen, "a:ready>running/1 b:rm>purging/0 ");
+}
+END_TEST
+
+static int on_panic(void *user, const struct db_panic *p, struct kerr *e)
+{
+	(void)user;
+	(void)e;
+	(void)snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s %s %s %llu;", p->scope,
+		p->action, p->reason, (unsigned long long)p->since_ns);
+	return 0;
+}
+
+START_TEST(panics)
+{
+	struct db_panic p = {
+		.scope = "{}", .action = "freeze", .reason = "it's late", .since_ns = 5
+	};
+
+	ck_assert_int_eq(db_panic_set(db, &p, &fx_err), 0);
+	p.action = "kill";
+	ck_assert_int_eq(db_panic_set(db, &p, &fx_err), 0);
+	p.scope = "{\"a\":\"b\"}";
+	p.since_ns = 6;
+	ck_assert_int_eq(db_panic_set(db, &p, &fx_err), 0);
+	reopen();
+	seen[0] = '\0';
+	ck_assert_int_eq(db_panics_each(db, on_panic, NULL, &fx_err), 0);
+	ck_assert_str_eq(seen, "{} kill it's late 5;{\"a\":\"b\"} kill it's late 6;");
+	ck_assert_int_eq(db_panic_clear(db, &fx_err), 0);
+	reopen();
+	seen[0] = '\0';
+	ck_assert_int_eq(db_panics_each(db, on_panic, NULL, &fx_err), 0);
+	ck_assert_str_eq(seen, "");
 }
 END_TEST
 
@@ -245,6 +465,11 @@ int main(void)
 	tcase_add_test(t, cids_and_ids);
 	tcase_add_test(t, moves_are_whole);
 	tcase_add_test(t, other_files);
+	tcase_add_test(t, from_schema_1);
+	tcase_add_test(t, boots_and_their_ends);
+	tcase_add_test(t, provisional_until_it_boots);
+	tcase_add_test(t, transitions);
+	tcase_add_test(t, panics);
 	tcase_add_test(t, each_ends_early);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

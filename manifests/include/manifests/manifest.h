@@ -98,6 +98,9 @@ void manifest_done(struct manifest *m); /* NULL and zeroed are fine */
 int manifest_split_words(const char *s, char ***ret, struct kerr *e);
 void manifest_free_words(char **words);
 
+/* A name of the environment: a letter or _, then letters, digits and _. */
+bool manifest_env_name_ok(const char *s);
+
 /* The rules for agents' names and labels' keys, for the API and the CLI too. */
 bool manifest_name_ok(const char *s);
 bool manifest_label_ok(const char *s);
