@@ -5,15 +5,19 @@
 
 #include "db_private.h"
 
+#define NEWEST_MOVES                                                                               \
+	"SELECT * FROM (SELECT t.seq, t.agent, a.uid, a.name, t.time_ns, t.from_state, t.event, "  \
+	"t.to_state, t.reason, t.generation FROM transitions t JOIN agents a ON a.id = t.agent "
+#define OLDEST_FIRST " ORDER BY t.seq DESC LIMIT ?3) ORDER BY 1"
+
 int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigned last,
 	db_transition_fn fn, void *user, struct kerr *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	/* Two statements, so that each has its index. */
 	int r = db_prepare(db,
-		"SELECT * FROM (SELECT t.seq, t.agent, a.uid, a.name, t.time_ns, t.from_state, t.event, "
-		"t.to_state, t.reason, t.generation FROM transitions t JOIN agents a ON a.id = t.agent "
-		"WHERE (?1 = 0 OR t.agent = ?1) AND t.time_ns > ?2 ORDER BY t.seq DESC LIMIT ?3) "
-		"ORDER BY 1",
+		agent ? NEWEST_MOVES "WHERE t.agent = ?1 AND t.time_ns > ?2" OLDEST_FIRST
+		      : NEWEST_MOVES "WHERE ?1 = 0 AND t.time_ns > ?2" OLDEST_FIRST,
 		&s, e);
 
 	if (r < 0)
@@ -131,8 +135,8 @@ int db_boots_each(struct db *db, int64_t agent, db_boot_fn fn, void *user, struc
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
 	int r = db_prepare(db,
-		BOOT_COLUMNS
-		"WHERE agent = ?1 OR (?1 = 0 AND ended_ns = 0) ORDER BY agent, generation",
+		agent ? BOOT_COLUMNS "WHERE agent = ?1 ORDER BY generation"
+		      : BOOT_COLUMNS "WHERE ?1 = 0 AND ended_ns = 0 ORDER BY agent, generation",
 		&s, e);
 
 	if (r < 0)

@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <base/clock.h>
 
 #include "agent_fixture.h"
 
@@ -207,6 +210,49 @@ START_TEST(while_it_starts)
 }
 END_TEST
 
+/* A hundred VMs are told before the first answer is waited for. */
+START_TEST(a_hundred_at_once)
+{
+	pid_t pids[100];
+	uint64_t start;
+	unsigned n = 0;
+	struct agent *a;
+
+	af_sql("WITH RECURSIVE c(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM c WHERE i < 99) "
+	       "INSERT INTO agents (name, state, cid, created_ns, signer, manifest, signature, uid) "
+	       "SELECT 'a' || i, 'stopped', 10 + i, 1, 'k', manifest, 's', 'x' || i "
+	       "FROM agents, c");
+	af_crash();
+	af_open();
+	ck_assert_int_eq(agents_load(&af.sup, &fx_err), 0);
+	LIST_FOREACH(a, &af.sup.agents, link)
+	{
+		af.a = a;
+		af_start("serve");
+		pids[n++] = vmm_proc_pid(a->vmm);
+	}
+	ck_assert_uint_eq(n, 100);
+	fx_run_ms(1000);
+	start = clock_mono_ns();
+	ck_assert_int_eq(set(_i, NULL, "an incident"), 0);
+	if (_i) {
+		/* They are gone before anybody looked at one of them. */
+		for (unsigned i = 0; i < n; i++) {
+			siginfo_t si;
+
+			ck_assert_int_eq(waitid(P_PID, (id_t)pids[i], &si, WEXITED | WNOWAIT), 0);
+		}
+	} else {
+		while (told("frozen") < 100 && clock_mono_ns() - start < 20 * CLOCK_NS_PER_S)
+			ck_assert_int_eq(loop_step(fx_loop, 100, &fx_err), 0);
+		ck_assert_int_eq(told("frozen"), 100);
+	}
+	ck_assert_uint_le(clock_mono_ns() - start, 5 * CLOCK_NS_PER_S);
+	(void)printf("100 VMs %s after %llu ms\n", _i ? "gone" : "frozen",
+		(unsigned long long)((clock_mono_ns() - start) / CLOCK_NS_PER_MS));
+}
+END_TEST
+
 START_TEST(one_scope_one_panic)
 {
 	ck_assert_int_eq(set(false, "{\"a\":\"1\",\"b\":\"2\"}", "first"), 0);
@@ -248,6 +294,7 @@ int main(void)
 	tcase_add_test(t, stop_of_a_frozen_one);
 	tcase_add_test(t, cannot_be_frozen);
 	tcase_add_test(t, while_it_starts);
+	tcase_add_loop_test(t, a_hundred_at_once, 0, 2);
 	tcase_add_test(t, one_scope_one_panic);
 	tcase_add_test(t, unreadable_scope_covers_all);
 	suite_add_tcase(s, t);
