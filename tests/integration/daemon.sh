@@ -12,7 +12,7 @@ daemon_killed() {
 	is state "$(field mill state)" running
 	is "process of its VM" "$(field mill pid)" "$vmm"
 	until_true 30 kosvm exec mill true
-	good exec mill test -e /tmp/mark
+	good exec mill sh -c '[ -e /tmp/mark ]'
 	holds second 20
 }
 
