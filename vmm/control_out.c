@@ -32,10 +32,7 @@ void control_flush(struct control *c)
 	if (c->ended.reason != 0 || c->fd < 0)
 		return;
 	r = control_send_waiting(c);
-	if (r < 0 && r != -EAGAIN) {
-		control_lost(c);
-		return;
-	}
+	/* That it is closed is for the reader to find: last words may be in it. */
 	(void)loop_fd_mod(&c->watch, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 

@@ -76,12 +76,26 @@ void door_init(struct door *d, int listen_fd, const uint8_t boot_id[static BOARD
 	d->enter = enter;
 }
 
+static int option(int fd, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) < 0 ? -1 : value;
+}
+
 int door_open(struct door *d, struct loop *loop, struct kerr *e)
 {
 	int r;
 
 	if (d->listen_fd < 0)
 		return 0;
+	if (option(d->listen_fd, SO_DOMAIN) != AF_UNIX ||
+		option(d->listen_fd, SO_TYPE) != SOCK_SEQPACKET ||
+		option(d->listen_fd, SO_ACCEPTCONN) != 1)
+		return kerr_set(e, ENOTSOCK,
+			"board: node kosvm: property kosvm,listen-fd: not a listening unix "
+			"SOCK_SEQPACKET socket");
 	r = io_set_nonblock(d->listen_fd, 1);
 	if (r == 0)
 		r = loop_fd_add(loop, &d->watch, d->listen_fd, EPOLLIN);

@@ -21,6 +21,8 @@ static const struct bare_test *const groups[] = {
 	bare_boot_tests,
 	bare_device_tests,
 	bare_control_tests,
+	bare_detach_tests,
+	bare_pause_tests,
 };
 
 static char no_kvm[128];

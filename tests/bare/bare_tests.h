@@ -18,3 +18,5 @@ struct bare_test {
 extern const struct bare_test bare_boot_tests[];
 extern const struct bare_test bare_device_tests[];
 extern const struct bare_test bare_control_tests[];
+extern const struct bare_test bare_detach_tests[];
+extern const struct bare_test bare_pause_tests[];

@@ -60,7 +60,7 @@ void vmm_run_set_guest(struct vmm_run *v, const char *file)
 
 static void init(struct vmm_run *v, const char *kvm, const char *cmdline)
 {
-	*v = (struct vmm_run){ .sock = -1 };
+	*v = (struct vmm_run){ .sock = -1, .door = -1, .ended = -1 };
 	v->board = (struct board){
 		.memory = 16 << 20,
 		.vcpus = 1,
@@ -277,4 +277,6 @@ void vmm_run_done(struct vmm_run *v)
 		close_fd(&v->fds[i]);
 	close_fd(&v->serial);
 	close_fd(&v->sock);
+	close_fd(&v->door);
+	close_fd(&v->ended);
 }

@@ -73,3 +73,13 @@ void run_high(void)
 	expect(mmio_read32(top) == 0xffffffff, "behind the end", mmio_read32(top));
 	put_string("high ok\n");
 }
+
+/* Never rests: a line on the console again and again. */
+void run_tick(void)
+{
+	for (;;) {
+		put_string("tick\n");
+		for (volatile unsigned i = 0; i < 200; i++)
+			;
+	}
+}

@@ -81,3 +81,6 @@ void run_vsock(void);
 void run_listen(void);
 void run_flood(void);
 void run_many(void);
+void run_talk(void);
+void run_mill(void);
+void run_tick(void);

@@ -192,6 +192,9 @@ static const struct {
 	{ "listen", run_listen },
 	{ "flood", run_flood },
 	{ "many", run_many },
+	{ "talk", run_talk },
+	{ "mill", run_mill },
+	{ "tick", run_tick },
 };
 
 static bool named(const char *word, const char *name)

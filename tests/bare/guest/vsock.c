@@ -167,3 +167,57 @@ void run_many(void)
 	expect(in[id].h.op == OP_RST, "operation", in[id].h.op);
 	put_line("open", open);
 }
+
+/* True: the host took it. */
+static bool dial(uint32_t port)
+{
+	uint32_t before = local_port;
+	uint32_t id;
+	bool taken;
+
+	local_port = port;
+	send(OP_REQUEST, cid, 0);
+	while (ring_wait(&rx, &id), in[id].h.op == OP_CREDIT_UPDATE)
+		ring_submit(&rx, (uint16_t)id);
+	taken = in[id].h.op == OP_RESPONSE;
+	expect(taken || in[id].h.op == OP_RST, "operation", in[id].h.op);
+	ring_submit(&rx, (uint16_t)id);
+	local_port = before;
+	return taken;
+}
+
+static void say(const char *text)
+{
+	uint32_t n = 0;
+
+	for (; text[n]; n++)
+		out.data[n] = (uint8_t)text[n];
+	send(OP_RW, cid, n);
+}
+
+/*
+ * One stream to the host, on which it does as it is told: 'e' and it says the
+ * rest again, 'd' and it dials another port and says what came of it, 'o' and
+ * it switches off.
+ */
+void run_talk(void)
+{
+	uint32_t port = GUEST_PORT + 1;
+
+	begin();
+	expect(dial(local_port), "refused", 0);
+	put_string("talking\n");
+	for (;;) {
+		struct packet *p = receive(OP_RW);
+		char what = (char)p->data[0];
+
+		p->data[p->h.len < 80 ? p->h.len : 80] = 0;
+		if (what == 'e')
+			say((const char *)p->data + 1);
+		ring_submit(&rx, (uint16_t)(p - in));
+		if (what == 'd')
+			say(dial(port++) ? "taken" : "refused");
+		if (what == 'o')
+			power_off();
+	}
+}
