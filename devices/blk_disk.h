@@ -10,8 +10,8 @@
  * bytes are the disk. The callers have checked every range against size; no
  * call here makes the file grow.
  *
- * Calls come from the device's worker. `quiesce` may be set from any
- * thread: a transfer under way then ends with -ECANCELED.
+ * Calls come from the device's worker. `quiesce` may be raised from any
+ * thread: while it is not 0, a transfer under way ends with -ECANCELED.
  */
 struct blk_disk {
 	int fd;
@@ -19,7 +19,7 @@ struct blk_disk {
 	bool read_only;
 	bool no_punch; /* the file system refused: not asked again */
 	bool no_zero_range;
-	_Atomic bool quiesce;
+	_Atomic unsigned quiesce; /* how many want it: a reset, a hold, the end */
 };
 
 /* 0 when fd is a file or block device of at least size bytes; -EINVAL or -errno otherwise. */

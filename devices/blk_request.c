@@ -136,6 +136,8 @@ static int run_in(struct blk_context *b, struct request *q)
 	if (q->in_bytes % BLK_SECTOR || !on_disk(&b->disk, q->sector, q->in_bytes, &at))
 		return VIRTIO_BLK_S_IOERR;
 	r = blk_disk_read(&b->disk, at, q->in, q->in_count, &q->filled);
+	if (r == -ECANCELED)
+		return r; /* it is counted when it is done afresh */
 	atomic_fetch_add(&b->counters.read_bytes, q->filled);
 	atomic_fetch_add(&b->counters.read_ops, 1);
 	return r;
@@ -149,6 +151,8 @@ static int run_out(struct blk_context *b, struct request *q)
 	if (q->out_bytes % BLK_SECTOR || !on_disk(&b->disk, q->sector, q->out_bytes, &at))
 		return VIRTIO_BLK_S_IOERR;
 	r = blk_disk_write(&b->disk, at, q->out, q->out_count, &done);
+	if (r == -ECANCELED)
+		return r;
 	atomic_fetch_add(&b->counters.written_bytes, done);
 	atomic_fetch_add(&b->counters.write_ops, 1);
 	return r < 0 ? r : settle(b);

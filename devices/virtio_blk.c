@@ -28,7 +28,7 @@ struct virtio_blk {
 	 */
 	pthread_mutex_t serving;
 	bool active;
-	_Atomic bool held; /* requests stay where they are */
+	bool held; /* loop thread */
 	bool started;
 	_Atomic bool stop;
 	pthread_t worker;
@@ -51,7 +51,7 @@ static void wake(int fd)
 /* A reset, or whoever holds the device, waits. */
 static bool leave(const struct virtio_blk *b)
 {
-	return atomic_load(&b->ctx.disk.quiesce) || atomic_load(&b->held);
+	return atomic_load(&b->ctx.disk.quiesce) != 0;
 }
 
 /* b->serving held. Until the queue is empty, broken, or somebody waits. */
@@ -59,7 +59,7 @@ static void serve(struct virtio_blk *b)
 {
 	struct virtq *q = &b->dev.queues[0];
 
-	do {
+	while (!leave(b)) {
 		virtq_disable_notify(q);
 		while (!leave(b)) {
 			uint32_t written;
@@ -69,8 +69,12 @@ static void serve(struct virtio_blk *b)
 				break;
 			if (r > 0)
 				r = blk_request_run(&b->ctx, &b->chain, &written);
-			if (r == -ECANCELED)
+			if (r == -ECANCELED) {
+				/* After a hold it is done afresh; after a reset there is no queue.
+				 */
+				virtq_unpop(q);
 				return;
+			}
 			if (r < 0) {
 				q->broken = true;
 				virtio_dev_fail(&b->dev, "malformed block request");
@@ -79,9 +83,9 @@ static void serve(struct virtio_blk *b)
 			virtq_push(q, b->chain.head, written);
 			virtio_dev_signal_used(&b->dev, q);
 		}
-		if (leave(b))
+		if (leave(b) || !virtq_enable_notify(q))
 			return;
-	} while (virtq_enable_notify(q));
+	}
 }
 
 static void *worker_main(void *arg)
@@ -124,10 +128,10 @@ static void blk_reset(struct virtio_dev *dev)
 {
 	struct virtio_blk *b = blk_of(dev);
 
-	atomic_store(&b->ctx.disk.quiesce, true);
+	atomic_fetch_add(&b->ctx.disk.quiesce, 1);
 	(void)pthread_mutex_lock(&b->serving);
 	b->active = false;
-	atomic_store(&b->ctx.disk.quiesce, false);
+	atomic_fetch_sub(&b->ctx.disk.quiesce, 1);
 	(void)pthread_mutex_unlock(&b->serving);
 }
 
@@ -252,7 +256,7 @@ void virtio_blk_free(struct virtio_blk *b)
 		return;
 	if (b->started) {
 		atomic_store(&b->stop, true);
-		atomic_store(&b->ctx.disk.quiesce, true);
+		atomic_fetch_add(&b->ctx.disk.quiesce, 1);
 		wake(b->stop_fd);
 		(void)pthread_join(b->worker, NULL);
 	}
@@ -267,12 +271,16 @@ void virtio_blk_free(struct virtio_blk *b)
 
 void virtio_blk_hold(struct virtio_blk *b, bool held)
 {
-	atomic_store(&b->held, held);
+	if (held == b->held)
+		return;
+	b->held = held;
 	if (!held) {
+		atomic_fetch_sub(&b->ctx.disk.quiesce, 1);
 		wake(b->dev.notify[0]);
 		return;
 	}
-	/* The worker has seen it, or will before it begins another. */
+	atomic_fetch_add(&b->ctx.disk.quiesce, 1);
+	/* The worker has seen it, or will before it touches the queue again. */
 	(void)pthread_mutex_lock(&b->serving);
 	(void)pthread_mutex_unlock(&b->serving);
 }

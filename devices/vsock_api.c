@@ -111,7 +111,15 @@ void virtio_vsock_refuse_all(struct virtio_vsock *v)
 
 void virtio_vsock_hold(struct virtio_vsock *v, bool held)
 {
+	if (held == v->held)
+		return;
 	(void)vsock_enter(v);
+	if (held) {
+		v->held_ns = clock_mono_ns();
+		vsock_table_hold(&v->table);
+	} else {
+		vsock_table_release(&v->table, clock_mono_ns() - v->held_ns);
+	}
 	v->held = held;
 	v->again = !held; /* a turn of the loop for what came meanwhile */
 	vsock_leave(v, false);

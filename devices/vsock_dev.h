@@ -39,10 +39,11 @@ struct virtio_vsock {
 	void *user;
 
 	pthread_mutex_t mu;
-	bool active;    /* the queues may be touched */
-	bool reset_due; /* every stream is to be dropped */
-	bool event_due; /* a TRANSPORT_RESET waits for a buffer */
-	bool held;      /* the queues are left alone; loop thread */
+	bool active;      /* the queues may be touched */
+	bool reset_due;   /* every stream is to be dropped */
+	bool event_due;   /* a TRANSPORT_RESET waits for a buffer */
+	bool held;        /* the queues are left alone; loop thread */
+	uint64_t held_ns; /* since when */
 
 	int wake; /* eventfd: the loop is to look at the device */
 	struct loop_fd wake_w;

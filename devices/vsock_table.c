@@ -180,12 +180,33 @@ void vsock_table_untime(struct vsock_table *t, struct vsock_conn *c)
 	c->timed = false;
 }
 
+void vsock_table_hold(struct vsock_table *t)
+{
+	t->close_held = true;
+}
+
+void vsock_table_release(struct vsock_table *t, uint64_t ns)
+{
+	struct vsock_conn *c;
+
+	t->close_held = false;
+	TAILQ_FOREACH(c, &t->timed[VSOCK_WAIT_CLOSE], timed_link)
+	{
+		c->deadline_ns += ns;
+	}
+}
+
+static struct vsock_conn *first_timed(const struct vsock_table *t, unsigned wait)
+{
+	return wait == VSOCK_WAIT_CLOSE && t->close_held ? NULL : TAILQ_FIRST(&t->timed[wait]);
+}
+
 uint64_t vsock_table_deadline(const struct vsock_table *t)
 {
 	uint64_t first = 0;
 
 	for (unsigned i = 0; i < VSOCK_WAIT_COUNT; i++) {
-		const struct vsock_conn *c = TAILQ_FIRST(&t->timed[i]);
+		const struct vsock_conn *c = first_timed(t, i);
 
 		if (c && (first == 0 || c->deadline_ns < first))
 			first = c->deadline_ns;
@@ -196,7 +217,7 @@ uint64_t vsock_table_deadline(const struct vsock_table *t)
 struct vsock_conn *vsock_table_expired(const struct vsock_table *t, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < VSOCK_WAIT_COUNT; i++) {
-		struct vsock_conn *c = TAILQ_FIRST(&t->timed[i]);
+		struct vsock_conn *c = first_timed(t, i);
 
 		if (c && c->deadline_ns <= now_ns)
 			return c;

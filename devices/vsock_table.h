@@ -34,6 +34,7 @@ struct vsock_table {
 	uint32_t buf_alloc;
 	uint64_t pool; /* credit left to hand out beyond the minimum of each stream */
 	uint32_t next_port;
+	bool close_held; /* the guest cannot answer: VSOCK_WAIT_CLOSE does not run */
 };
 
 void vsock_table_init(struct vsock_table *t, unsigned max, uint32_t buf_alloc, uint64_t pool);
@@ -65,6 +66,9 @@ void vsock_table_unnotice(struct vsock_table *t, struct vsock_conn *c);
 void vsock_table_time(
 	struct vsock_table *t, struct vsock_conn *c, enum vsock_wait w, uint64_t deadline_ns);
 void vsock_table_untime(struct vsock_table *t, struct vsock_conn *c);
+/* Stops the clock of VSOCK_WAIT_CLOSE; lets it go on, ns later. */
+void vsock_table_hold(struct vsock_table *t);
+void vsock_table_release(struct vsock_table *t, uint64_t ns);
 /* Earliest deadline, 0 when there is none; the stream that has passed it, or NULL. */
 uint64_t vsock_table_deadline(const struct vsock_table *t);
 struct vsock_conn *vsock_table_expired(const struct vsock_table *t, uint64_t now_ns);

@@ -78,11 +78,14 @@ START_TEST(requests_before_driver_ok_wait_for_it)
 }
 END_TEST
 
+static gpa_t slow_data;
+
 /* A read that takes 2.5 seconds if nobody stops it. */
 static void start_slow_read(void)
 {
+	slow_data = fix_buffer(128 * 512, 0);
 	const struct mock_seg segs[] = { { fix_header(T_IN, 0), 16, false },
-		{ fix_buffer(128 * 512, 0), 128 * 512, true }, { fix_buffer(1, S_NONE), 1, true } };
+		{ slow_data, 128 * 512, true }, { fix_buffer(1, S_NONE), 1, true } };
 	const struct timespec pause = { .tv_nsec = 50000000 };
 
 	faults.short_len = 512;
@@ -170,6 +173,93 @@ START_TEST(resets_at_any_moment)
 }
 END_TEST
 
+/* Guest memory, rings and all, stays as it is for a while. */
+static void expect_stillness(void)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+	uint64_t len = fix.mem.gmem.regions[0].len;
+	uint8_t *now = fix.mem.gmem.regions[0].host;
+	uint8_t *then = malloc(len);
+
+	ck_assert_ptr_nonnull(then);
+	memcpy(then, now, len);
+	(void)nanosleep(&pause, NULL);
+	ck_assert_int_eq(memcmp(then, now, len), 0);
+	free(then);
+}
+
+/* Waits for one system call, changes nothing from then on, and loses nothing. */
+START_TEST(held_in_the_middle_of_a_request)
+{
+	struct virtio_blk_stats before;
+	struct virtio_blk_stats after;
+	uint64_t start;
+
+	start_slow_read();
+	start = clock_mono_ns();
+	virtio_blk_hold(fix.blk, true);
+	virtio_blk_hold(fix.blk, true); /* once is enough */
+	ck_assert_uint_lt(clock_mono_ns() - start, 1500 * CLOCK_NS_PER_MS);
+	fix_clear_faults();
+	expect_stillness();
+	ck_assert(!mock_ring_used(&fix.ring, NULL, NULL));
+	virtio_blk_get_stats(fix.blk, &before);
+	mock_driver_kick(fix.dev, 0);
+	expect_stillness();
+	virtio_blk_get_stats(fix.blk, &after);
+	ck_assert_mem_eq(&before, &after, sizeof(before));
+	virtio_blk_hold(fix.blk, false);
+	ck_assert(mock_driver_wait_used(&fix.ring, WAIT_MS, NULL, NULL));
+	fix_expect_pattern(mock_ptr(&fix.mem, slow_data, 128 * 512), 0, 128 * 512);
+	ck_assert_uint_eq(fix_request(T_IN, 0, fix_buffer(512, 0), 512, true, NULL), S_OK);
+}
+END_TEST
+
+START_TEST(reset_and_free_while_held)
+{
+	start_slow_read();
+	virtio_blk_hold(fix.blk, true);
+	fix_clear_faults();
+	mock_driver_reset(fix.dev);
+	fix_bring_up(ALL);
+	virtio_blk_hold(fix.blk, false);
+	ck_assert_uint_eq(fix_request(T_IN, 0, fix_buffer(512, 0), 512, true, NULL), S_OK);
+	virtio_blk_hold(fix.blk, true);
+	virtio_blk_free(fix.blk);
+	fix.blk = NULL;
+}
+END_TEST
+
+/* Holds that meet the worker at any point: each request is done, and all of them once. */
+START_TEST(holds_at_any_moment)
+{
+	gpa_t data = fix_buffer(65536, 0), h = fix_header(T_IN, 0), status = fix_buffer(1, 0);
+	const struct mock_seg segs[] = { { h, 16, false }, { data, 65536, true },
+		{ status, 1, true } };
+	struct virtio_blk_stats s;
+
+	for (unsigned i = 0; i < 500; i++) {
+		const struct timespec pause = { .tv_nsec = i % 20 * 5000 };
+
+		for (unsigned k = 0; k < 16; k++)
+			mock_ring_add(&fix.ring, segs, 3);
+		mock_driver_kick(fix.dev, 0);
+		(void)nanosleep(&pause, NULL);
+		virtio_blk_hold(fix.blk, true);
+		if (i % 4 == 0)
+			expect_stillness();
+		virtio_blk_hold(fix.blk, false);
+		for (unsigned k = 0; k < 16; k++)
+			ck_assert(mock_driver_wait_used(&fix.ring, WAIT_MS, NULL, NULL));
+		ck_assert(!mock_ring_used(&fix.ring, NULL, NULL));
+	}
+	virtio_blk_get_stats(fix.blk, &s);
+	ck_assert_uint_eq(s.read_ops, 500 * 16);
+	ck_assert_uint_eq(s.read_bytes, 500 * 16 * 65536ULL);
+	ck_assert_uint_eq(s.errors, 0);
+}
+END_TEST
+
 START_TEST(new_checks_its_file)
 {
 	struct virtio_blk_config cfg = { .fd = fix.file, .size = DISK + 512 };
@@ -202,7 +292,8 @@ int main(void)
 	const TTest *const tests[] = { requests_without_header_or_status, malformed_ring,
 		requests_before_driver_ok_wait_for_it, reset_in_the_middle_of_a_request,
 		reset_in_the_middle_of_a_discard, free_in_the_middle_of_a_request,
-		resets_at_any_moment, new_checks_its_file };
+		resets_at_any_moment, held_in_the_middle_of_a_request, reset_and_free_while_held,
+		holds_at_any_moment, new_checks_its_file };
 	Suite *s = suite_create("blk_life");
 	TCase *t = tcase_create("blk_life");
 	SRunner *r;

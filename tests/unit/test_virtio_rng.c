@@ -163,11 +163,26 @@ START_TEST(nothing_before_driver_ok_or_after_reset)
 }
 END_TEST
 
+START_TEST(held)
+{
+	const struct mock_seg seg = { mock_alloc(&mem, 64, 64), 64, true };
+
+	bring_up();
+	virtio_rng_hold(rng, true);
+	mock_ring_add(&ring, &seg, 1);
+	kick_and_serve();
+	ck_assert(!mock_ring_used(&ring, NULL, NULL));
+	virtio_rng_hold(rng, false);
+	ck_assert_int_eq(loop_step(loop, 0, NULL), 0);
+	ck_assert(mock_ring_used(&ring, NULL, NULL));
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = { identity, fills_every_segment_and_nothing_else,
 		four_kib_at_most, readable_buffer_is_a_fault, empty_buffer_is_a_fault,
-		malformed_ring_is_a_fault, nothing_before_driver_ok_or_after_reset };
+		malformed_ring_is_a_fault, nothing_before_driver_ok_or_after_reset, held };
 	Suite *s = suite_create("virtio_rng");
 	TCase *t = tcase_create("virtio_rng");
 	SRunner *r;

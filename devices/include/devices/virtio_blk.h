@@ -28,8 +28,9 @@ void virtio_blk_free(struct virtio_blk *b);
 struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
 
 /*
- * While it is held, no request is begun: returns when the one in flight
- * (a flush, perhaps) has ended. Nothing is lost. Loop thread; no vCPU runs.
+ * While it is held, no request is begun and guest memory is left alone. The
+ * one in flight is given up between two system calls, which is waited for,
+ * and done afresh afterwards. Nothing is lost. Loop thread; no vCPU runs.
  */
 void virtio_blk_hold(struct virtio_blk *b, bool held);
 

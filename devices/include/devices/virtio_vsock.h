@@ -69,7 +69,8 @@ void virtio_vsock_refuse_all(struct virtio_vsock *v);
 
 /*
  * While it is held, nothing is taken from the guest and nothing put into
- * its memory; streams stay open. Loop thread.
+ * its memory; streams stay open, and a guest that closes one has as much
+ * time for it as ever. Loop thread.
  */
 void virtio_vsock_hold(struct virtio_vsock *v, bool held);
 
