@@ -308,10 +308,10 @@ static void set_times(struct in *in)
 		struct dir_time *d = &in->dirs[--in->n_dirs];
 		_cleanup_close_ int dir = -1;
 		struct timespec ts[2];
-		const char *leaf;
+		const char *leaf = NULL;
 
 		dir = open_parent(in, d->name, &leaf);
-		if (dir >= 0)
+		if (dir >= 0 && leaf)
 			(void)utimensat(dir, leaf, times_of(d->mtime, ts), AT_SYMLINK_NOFOLLOW);
 		free(d->name);
 	}
