@@ -18,7 +18,7 @@
 
 enum mount_when {
 	MOUNT_ALWAYS,   /* the directory must be there */
-	MOUNT_IF_THERE, /* passed over without it */
+	MOUNT_IF_THERE, /* passed over without it, or when the kernel has no such thing */
 	MOUNT_IF_EMPTY, /* the image's own content is not hidden */
 };
 
@@ -43,6 +43,7 @@ static const struct mount_entry early[] = {
 static const struct mount_entry late[] = {
 	{ "proc", "/proc", SAFE | MS_NOEXEC, "hidepid=2", MOUNT_ALWAYS, 0 },
 	{ "sysfs", "/sys", SAFE | MS_NOEXEC | MS_RDONLY, NULL, MOUNT_IF_THERE, 0 },
+	{ "cgroup2", "/sys/fs/cgroup", SAFE | MS_NOEXEC, NULL, MOUNT_IF_THERE, 0 },
 	{ "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666", MOUNT_ALWAYS,
 		0755 },
 	{ "tmpfs", "/dev/shm", SAFE | MS_NOEXEC, "mode=1777,size=25%", MOUNT_ALWAYS, 01777 },
@@ -74,6 +75,8 @@ static int mount_one(const struct mount_entry *m, struct kerr *e)
 		return 0;
 	if (mount(m->type, m->target, m->type, m->flags, m->options) == 0)
 		return 0;
+	if (errno == ENODEV && m->when == MOUNT_IF_THERE)
+		return 0; /* a kernel without it */
 	if (errno == ENOENT || errno == ENOTDIR) {
 		if (m->when != MOUNT_ALWAYS)
 			return 0;
