@@ -1,0 +1,166 @@
+"""What must be true of processes, files, database and logs while no request is on its way."""
+import os
+import re
+import sqlite3
+import time
+
+from host import Failure, read_text, stat_fields
+from model import read_records
+
+STATE_FILES = re.compile(r"kosvmd\.(lock|db|db-wal|db-shm|db-journal|db-reserve)|images|keys|agents")
+RUN_FILES = re.compile(r"kosvmd\.(lock|sock|fds)")
+AGENT_FILES = re.compile(r"state\.img|agent\.log|agent\.log\.1|console\.log|vmm\.log|vmm\.end|vmm\.sock")
+LINE = re.compile(r"([0-9a-f]{8}) (out|err|end) (\d+) ?-*$")
+
+
+def fail_if(wrong, what):
+    if wrong:
+        raise Failure("%s: %s" % (what, ", ".join(str(w) for w in wrong)))
+
+
+class Checks:
+    """Each method is one look; the first failure of its kind is kept, and how often it was looked."""
+
+    def __init__(self, host):
+        self.host = host
+        self.looks, self.failures = {}, {}
+        self.images = set(os.listdir(os.path.join(host.state, "images")))
+        self.mounts = read_text("/proc/self/mountinfo")
+        self.lines = 0
+
+    def look(self, name, function, *args):
+        self.looks[name] = self.looks.get(name, 0) + 1
+        try:
+            return function(*args)
+        except Failure as e:
+            self.failures.setdefault(name, str(e))
+            return None
+
+    # ---- processes ----
+
+    def processes(self, listed, vmms):
+        host = self.host
+        host.reap()
+        serving = host.kosvmd_pids()
+        if len(serving) != 1:
+            raise Failure("%d kosvmd instead of one: %s" % (len(serving), serving))
+        dirs = {host.directory_of(o) for o in listed.values() if o["state"] == "running"}
+        fail_if(sorted(set(vmms) - dirs), "VMMs of agents that do not run")
+        mine = {pid for all_of in vmms.values() for pid, _ in all_of} | set(serving)
+        for attempt in range(50):
+            strange = [c for c in host.children() if c[3] != host.session and c[1] != "Z" and c[0] not in mine]
+            strange += [("child of kosvmd", pid) for pid in self.children_of(serving[0]) if pid not in mine]
+            if not strange:
+                return
+            time.sleep(0.1)  # a worker that is just being reaped
+        fail_if(strange, "orphans")
+
+    @staticmethod
+    def children_of(pid):
+        return [int(p) for p in read_text("/proc/%d/task/%d/children" % (pid, pid)).split()]
+
+    def descriptors(self, expected, exactly):
+        """Of kosvmd with no agent running; it may keep none for those that are gone."""
+        pid = self.host.kosvmd_pids()[0]
+        for attempt in range(50):
+            found = sorted(os.readlink("/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir("/proc/%d/fd" % pid))
+            if expected is None or len(found) == expected or (not exactly and len(found) < expected):
+                return len(found)
+            time.sleep(0.1)  # a client's connection that is just being closed
+        raise Failure("kosvmd has %d descriptors instead of %d: %s" % (len(found), expected, found))
+
+    # ---- files ----
+
+    def files(self, listed):
+        host = self.host
+        fail_if([n for n in os.listdir(host.state) if not STATE_FILES.fullmatch(n)], "left in the state directory")
+        fail_if([n for n in os.listdir(host.run_dir) if not RUN_FILES.fullmatch(n)], "left in the run directory")
+        fail_if(set(os.listdir(os.path.join(host.state, "images"))) ^ self.images, "other images than before")
+        dirs = {host.directory_of(o): o for o in listed.values()}
+        fail_if(set(os.listdir(host.agents)) ^ set(dirs), "directories and agents differ")
+        for name, o in dirs.items():
+            found = os.listdir(os.path.join(host.agents, name))
+            fail_if([n for n in found if not AGENT_FILES.fullmatch(n)], "left in the directory of %s" % o["name"])
+            if o["state"] != "running" and "vmm.sock" in found:
+                raise Failure("%s is %s and has a vmm.sock" % (o["name"], o["state"]))
+        if read_text("/proc/self/mountinfo") != self.mounts:
+            raise Failure("other mounts than before")
+
+    def cgroups(self):
+        """kosvmd makes none: it and its VMMs are where this test is."""
+        own = read_text("/proc/self/cgroup")
+        for pid in self.host.processes("kosvmd") + self.host.processes("kosvm-vmm"):
+            there = read_text("/proc/%d/cgroup" % pid)
+            if stat_fields(pid) and there and there != own:
+                raise Failure("process %d is in another cgroup: %s" % (pid, there))
+
+    # ---- database ----
+
+    def database(self):
+        with sqlite3.connect("file:%s?mode=ro" % os.path.join(self.host.state, "kosvmd.db"), uri=True, timeout=10) as db:
+            self.check_database(db)
+        db.close()
+
+    @staticmethod
+    def check_database(db):
+        answer = db.execute("PRAGMA integrity_check").fetchall()
+        if answer != [("ok",)]:
+            raise Failure("integrity_check: %s" % answer)
+        fail_if(db.execute("PRAGMA foreign_key_check").fetchall(), "foreign_key_check")
+        states = dict(db.execute("SELECT id, state FROM agents"))
+        last = {}
+        for agent, old, event, new in db.execute("SELECT agent, from_state, event, to_state FROM transitions ORDER BY seq"):
+            if agent in states and old and old != last.get(agent, old):
+                raise Failure("agent %s moved from %s by %s, and was %s" % (agent, old, event, last[agent]))
+            last[agent] = new
+        fail_if([(a, s, last[a]) for a, s in states.items() if a in last and last[a] != s], "state and last move differ")
+        columns = [c[1] for c in db.execute("PRAGMA table_info(boots)")]
+        if columns:
+            Checks.check_boots(db, states)
+
+    @staticmethod
+    def check_boots(db, states):
+        seen = {}
+        for agent, generation, ended in db.execute("SELECT agent, generation, ended_ns FROM boots ORDER BY agent, generation"):
+            if agent in seen and not seen[agent][1]:
+                raise Failure("agent %s: generation %d was begun before %d had an end" % (agent, generation, seen[agent][0]))
+            if agent in seen and generation <= seen[agent][0]:
+                raise Failure("agent %s: generation %d after %d" % (agent, generation, seen[agent][0]))
+            seen[agent] = (generation, ended)
+        for agent, generation in db.execute("SELECT id, generation FROM agents"):
+            if agent in seen and seen[agent][0] > generation:
+                raise Failure("agent %s: generation %d, and there was a boot %d" % (agent, generation, seen[agent][0]))
+            if agent in seen and states[agent] == "running" and seen[agent][1]:
+                raise Failure("agent %s runs, and its last boot has ended" % agent)
+
+    # ---- logs ----
+
+    def logs(self, listed):
+        for o in listed.values():
+            directory = os.path.join(self.host.agents, self.host.directory_of(o))
+            # What the guest was told to be on disk, before looking whether it is.
+            acked = dict((m[0], (int(m[1]), int(m[2]))) for m in re.findall(
+                r"^acked ([0-9a-f]{8}) (\d+) (\d+)$", read_text(os.path.join(directory, "console.log")), re.M))
+            last = self.read_lines(o["name"], directory)
+            for tag, (out, err) in acked.items():
+                have = last.get((tag, "out"), 0), last.get((tag, "err"), 0)
+                if have[0] < out or have[1] < err:
+                    raise Failure("%s: acknowledged up to %s, in the log up to %s" % (o["name"], (out, err), have))
+
+    def read_lines(self, name, directory):
+        """Each number comes after the one before it; one that was sent again may be there again."""
+        last = {}
+        rotated = os.path.exists(os.path.join(directory, "agent.log.1"))
+        for stream, text in read_records(directory):
+            m = LINE.search(text)
+            if not m:
+                continue  # a line that was cut off by the end of its VM
+            key = m[1], "err" if m[2] == "err" else "out"
+            number = int(m[3])
+            if (stream == "stderr") != (m[2] == "err"):
+                raise Failure("%s: %r is in %s" % (name, text, stream))
+            if number > last.get(key, number - 1 if rotated else 0) + 1:
+                raise Failure("%s: %r comes after line %d" % (name, text, last.get(key, 0)))
+            last[key] = max(number, last.get(key, 0))
+            self.lines += 1
+        return last

@@ -1,0 +1,183 @@
+"""What must be true of the agents, from what kosvm acknowledged and what was done to it."""
+import os
+import re
+import threading
+import time
+
+from host import Failure
+from stage import KINDS
+
+FLUX = {"starting", "stopping", "purging", "sleeping", "waking"}
+SETTLE = 40  # seconds until nothing moves any more
+KILLED = r"signal 9"
+# For a VMM that was gone when kosvmd came back nobody can say how it ended.
+LOST = KILLED + r"|gone|lost|reboot|not there|ended while"
+
+
+class Expect:
+    """One agent. Its worker changes it while the load runs, the driver only adds harm."""
+
+    def __init__(self, name):
+        self.name = name
+        self.kind = None      # None: it does not exist
+        self.want = "stop"    # or "run": what was acknowledged last
+        self.doubt = False    # the last change was not acknowledged
+        self.vmm = None       # (pid, start time) when it was last seen
+        self.harm = []        # patterns of the reasons that what was done to its VMM may have
+        self.identity = None  # id, generation, restarts when it was last seen
+
+    def begin(self):
+        """A new life is asked for."""
+        self.vmm, self.harm = None, []
+
+    @property
+    def policy(self):
+        return self.kind is not None and "restart" in KINDS[self.kind]
+
+    @property
+    def may_have_ended(self):
+        """An operation on it may be refused without anybody's fault."""
+        return bool(self.harm) or KINDS[self.kind].get("ends") is not None
+
+    def __str__(self):
+        return "%s (%s, %s%s%s, VMM %s)" % (self.name, self.kind, self.want, ", in doubt" if self.doubt else "",
+                                            ", harmed: %s" % self.harm if self.harm else "", self.vmm)
+
+
+class Model:
+    def __init__(self, host, names):
+        self.host = host
+        self.agents = {n: Expect(n) for n in names}
+        self.lock = threading.Lock()
+        self.disturbed = []  # (from, until) when kosvmd was not there, monotonic
+
+    # ---- disturbances ----
+
+    def away_from(self):
+        with self.lock:
+            self.disturbed.append([time.monotonic(), None])
+
+    def back(self):
+        with self.lock:
+            self.disturbed[-1][1] = time.monotonic()
+
+    def was_disturbed(self, begun, ended):
+        """A kosvmd died in that time. One that had not come back before is no excuse: the command starts one."""
+        with self.lock:
+            return any(begun <= a + 0.05 and a <= ended + 0.05 or a <= begun <= (b or ended) for a, b in self.disturbed)
+
+    def harm(self, name, pattern):
+        with self.lock:
+            if name in self.agents:
+                self.agents[name].harm.append(pattern)
+
+    # ---- truth ----
+
+    def directories(self, listed):
+        """Agent by the name of its directory."""
+        return {self.host.directory_of(o): o for o in listed.values()}
+
+    def settle(self):
+        """Waits until no agent moves; returns what ps says then."""
+        end = time.monotonic() + SETTLE
+        while True:
+            listed = self.host.ps()
+            moving = [o for o in listed.values() if o["state"] in FLUX or o.get("restart_at_ns")]
+            if not moving:
+                return listed
+            if time.monotonic() > end:
+                raise Failure("still moving after %d s: %s" % (SETTLE, ["%s %s %s" % (o["name"], o["state"], o["reason"])
+                                                                        for o in moving]))
+            time.sleep(0.05)
+
+    def check(self, listed, vmms):
+        """Compares; takes what was in doubt for what it turned out to be."""
+        wrong = []
+        for name in sorted(set(listed) - set(self.agents)):
+            wrong.append("agent %s is there and was never made" % name)
+        for x in self.agents.values():
+            o = listed.get(x.name)
+            try:
+                self.check_one(x, o, vmms.get(self.host.directory_of(o), []) if o else [])
+            except Failure as e:
+                wrong.append("%s: %s; kosvmd says: %s" % (x, e, o and {k: o.get(k) for k in (
+                    "state", "reason", "pid", "generation", "restarts", "exit_code", "exit_signal")}))
+        if wrong:
+            raise Failure("; ".join(wrong))
+
+    def check_one(self, x, o, vmms):
+        if o is None:
+            if x.kind is not None and not x.doubt:
+                raise Failure("it is acknowledged and not there")
+            x.kind, x.doubt, x.identity = None, False, None
+            x.begin()
+            return
+        if x.kind is None:
+            raise Failure("its removal was acknowledged and it is there")
+        running = o["state"] == "running"
+        if len(vmms) != (1 if running else 0):
+            raise Failure("it is %s and has the VMMs %s" % (o["state"], vmms))
+        if running and "pid" in o and o["pid"] != vmms[0][0]:
+            raise Failure("pid %s, and its VMM is %d" % (o["pid"], vmms[0][0]))
+        if not x.doubt:
+            self.check_acknowledged(x, o, vmms)
+        self.check_counts(x, o, vmms)
+        x.want, x.doubt = ("run" if running else "stop"), False
+        x.vmm, x.harm = (vmms[0] if running else None), []
+
+    def check_acknowledged(self, x, o, vmms):
+        state, reason = o["state"], o["reason"] or ""
+        if x.want == "stop":
+            if state not in ("stopped", "failed", "created"):
+                raise Failure("its end was acknowledged")
+            return
+        ends = KINDS[x.kind].get("ends")
+        if state == "running":
+            if x.vmm and not x.harm and vmms[0] != x.vmm:
+                raise Failure("it has another VMM than before, and nobody touched the one before")
+            if x.vmm and x.harm and vmms[0] != x.vmm and not x.policy:
+                raise Failure("it was started again without a policy that says so")
+            return
+        if x.policy:
+            raise Failure("its policy is to be restarted")
+        if ends and state == ends[0] and re.search(ends[2], reason) and ends[1] in (None, o["exit_code"]):
+            return
+        if not x.harm:
+            raise Failure("nobody ended it")
+        if state != "failed" or not any(re.search(p, reason) for p in x.harm):
+            raise Failure("this is not what happened")
+
+    def check_counts(self, x, o, vmms):
+        """The generation is another one exactly when the VMM is."""
+        now = {k: o[k] for k in ("id", "generation", "restarts") if k in o}
+        before = x.identity
+        x.identity = now
+        if "generation" not in now or before is None or before["id"] != now["id"]:
+            return
+        if now["generation"] < before["generation"]:
+            raise Failure("its generation went back from %d" % before["generation"])
+        if vmms and x.vmm and vmms[0] == x.vmm and now["generation"] != before["generation"] and not x.doubt:
+            raise Failure("its generation was %d, and its VMM is the same" % before["generation"])
+
+
+def names_for(workers, each):
+    return ["w%d-%d" % (w, i) for w in range(workers) for i in range(each)]
+
+
+def read_records(directory):
+    """The text of the agent's log, lines joined from their parts, as CRI readers do."""
+    parts = {"stdout": "", "stderr": ""}
+    for name in ("agent.log.1", "agent.log"):
+        try:
+            f = open(os.path.join(directory, name), errors="replace")
+        except OSError:
+            continue
+        with f:
+            for line in f:
+                words = line.rstrip("\n").split(" ", 3)
+                if len(words) < 4 or words[1] not in parts:
+                    continue
+                parts[words[1]] += words[3]
+                if words[2] == "F":
+                    yield words[1], parts[words[1]]
+                    parts[words[1]] = ""
