@@ -26,7 +26,7 @@ class Checks:
         self.looks, self.failures = {}, {}
         self.images = set(os.listdir(os.path.join(host.state, "images")))
         self.mounts = read_text("/proc/self/mountinfo")
-        self.lines = 0
+        self.lines = self.acknowledged = 0
 
     def look(self, name, function, *args):
         self.looks[name] = self.looks.get(name, 0) + 1
@@ -96,13 +96,17 @@ class Checks:
 
     # ---- database ----
 
-    def database(self):
-        with sqlite3.connect("file:%s?mode=ro" % os.path.join(self.host.state, "kosvmd.db"), uri=True, timeout=10) as db:
-            self.check_database(db)
-        db.close()
+    def database(self, vmms):
+        db = sqlite3.connect("file:%s?mode=ro" % os.path.join(self.host.state, "kosvmd.db"), uri=True, timeout=10)
+        try:
+            self.check_database(db, vmms)
+        except sqlite3.Error as e:
+            raise Failure("database: %s" % e) from e
+        finally:
+            db.close()
 
     @staticmethod
-    def check_database(db):
+    def check_database(db, vmms):
         answer = db.execute("PRAGMA integrity_check").fetchall()
         if answer != [("ok",)]:
             raise Failure("integrity_check: %s" % answer)
@@ -114,24 +118,27 @@ class Checks:
                 raise Failure("agent %s moved from %s by %s, and was %s" % (agent, old, event, last[agent]))
             last[agent] = new
         fail_if([(a, s, last[a]) for a, s in states.items() if a in last and last[a] != s], "state and last move differ")
-        columns = [c[1] for c in db.execute("PRAGMA table_info(boots)")]
-        if columns:
-            Checks.check_boots(db, states)
+        if db.execute("PRAGMA table_info(boots)").fetchall():
+            Checks.check_boots(db, states, vmms)
 
     @staticmethod
-    def check_boots(db, states):
+    def check_boots(db, states, vmms):
         seen = {}
-        for agent, generation, ended in db.execute("SELECT agent, generation, ended_ns FROM boots ORDER BY agent, generation"):
+        for agent, generation, ended, pid, start in db.execute(
+                "SELECT agent, generation, ended_ns, pid, pid_start FROM boots ORDER BY agent, generation"):
             if agent in seen and not seen[agent][1]:
                 raise Failure("agent %s: generation %d was begun before %d had an end" % (agent, generation, seen[agent][0]))
             if agent in seen and generation <= seen[agent][0]:
                 raise Failure("agent %s: generation %d after %d" % (agent, generation, seen[agent][0]))
-            seen[agent] = (generation, ended)
+            seen[agent] = (generation, ended, (pid, start))
         for agent, generation in db.execute("SELECT id, generation FROM agents"):
-            if agent in seen and seen[agent][0] > generation:
-                raise Failure("agent %s: generation %d, and there was a boot %d" % (agent, generation, seen[agent][0]))
-            if agent in seen and states[agent] == "running" and seen[agent][1]:
-                raise Failure("agent %s runs, and its last boot has ended" % agent)
+            last = seen.get(agent)
+            if last and last[0] > generation:
+                raise Failure("agent %s: generation %d, and there was a boot %d" % (agent, generation, last[0]))
+            if states[agent] == "running" and (not last or last[1] or [last[2]] != vmms.get(str(agent))):
+                raise Failure("agent %s runs as %s, and its last boot is %s" % (agent, vmms.get(str(agent)), last))
+            if states[agent] != "running" and last and not last[1]:
+                raise Failure("agent %s is %s, and its boot %d has no end" % (agent, states[agent], last[0]))
 
     # ---- logs ----
 
@@ -142,6 +149,7 @@ class Checks:
             acked = dict((m[0], (int(m[1]), int(m[2]))) for m in re.findall(
                 r"^acked ([0-9a-f]{8}) (\d+) (\d+)$", read_text(os.path.join(directory, "console.log")), re.M))
             last = self.read_lines(o["name"], directory)
+            self.acknowledged += len(acked)
             for tag, (out, err) in acked.items():
                 have = last.get((tag, "out"), 0), last.get((tag, "err"), 0)
                 if have[0] < out or have[1] < err:

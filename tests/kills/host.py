@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
-import threading
 import time
 
 PATIENCE = 60  # seconds for any one command
@@ -49,7 +48,7 @@ class Host:
         self.env.update(KOSVM_STATE=self.state, KOSVM_RUN=self.run_dir, LC_ALL="C.UTF-8")
         self.log = os.path.join(work, "kosvmd.log")
         self.session = os.getsid(0)
-        self.starting = threading.Lock()
+        self.numbers = {}  # of rows, by the id that people see
         # Whoever loses its parent becomes a child of this process: no orphan goes unseen.
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -158,8 +157,11 @@ class Host:
         return [v for all_of in self.vmms().values() for v in all_of if read_text("/proc/%d/comm" % v[0]).strip() == name]
 
     def directory_of(self, o):
-        """The name of an agent's directory."""
-        return str(o["id"])
+        """The name of an agent's directory: the number of its row, which is never used twice."""
+        key = str(o["id"])
+        if key not in self.numbers:
+            self.numbers.update((str(r.get("uid", r["id"])), str(r["id"])) for r in self.rows())
+        return self.numbers.get(key, key)
 
     def rows(self):
         """What the database has of each agent: columns that this version knows."""

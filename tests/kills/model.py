@@ -11,7 +11,9 @@ FLUX = {"starting", "stopping", "purging", "sleeping", "waking"}
 SETTLE = 40  # seconds until nothing moves any more
 KILLED = r"signal 9"
 # For a VMM that was gone when kosvmd came back nobody can say how it ended.
-LOST = KILLED + r"|gone|lost|reboot|not there|ended while"
+LOST = KILLED + r"|gone|lost|reboot|not known|ended while"
+# Nor for one that an earlier kosvmd started: a process's status is for its parent.
+ADOPTED = KILLED + r"|not known"
 
 
 class Expect:
@@ -151,6 +153,8 @@ class Model:
         """The generation is another one exactly when the VMM is."""
         now = {k: o[k] for k in ("id", "generation", "restarts") if k in o}
         before = x.identity
+        if now.get("restarts", 0) > (now.get("generation", 0) if x.policy else 0):
+            raise Failure("it has that many restarts")
         x.identity = now
         if "generation" not in now or before is None or before["id"] != now["id"]:
             return
