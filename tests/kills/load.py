@@ -4,6 +4,7 @@ import threading
 import time
 
 from host import Failure
+from stage import KINDS
 
 
 class Gate:
@@ -112,6 +113,8 @@ class Worker(threading.Thread):
 
     def stop(self, x):
         how = self.random.choice([[], [], ["-t", "100ms"], ["--kill"]])
+        if "kill_only" in KINDS[x.kind]:
+            how = ["--kill"]
         if self.done(x, self.host.kosvm("stop", *how, x.name), True):
             x.want = "stop"
 

@@ -34,12 +34,12 @@ class Expect:
 
     @property
     def policy(self):
-        return self.kind is not None and "restart" in KINDS[self.kind]
+        return self.kind is not None and "restart" in KINDS[self.kind].get("lifecycle", {})
 
     @property
     def may_have_ended(self):
         """An operation on it may be refused without anybody's fault."""
-        return bool(self.harm) or KINDS[self.kind].get("ends") is not None
+        return bool(self.harm) or "ends" in KINDS[self.kind] or "unsteady" in KINDS[self.kind]
 
     def __str__(self):
         return "%s (%s, %s%s%s, VMM %s)" % (self.name, self.kind, self.want, ", in doubt" if self.doubt else "",
@@ -84,13 +84,21 @@ class Model:
         end = time.monotonic() + SETTLE
         while True:
             listed = self.host.ps()
-            moving = [o for o in listed.values() if o["state"] in FLUX or o.get("restart_at_ns")]
+            moving = [o for o in listed.values() if self.moves(o)]
             if not moving:
                 return listed
             if time.monotonic() > end:
                 raise Failure("still moving after %d s: %s" % (SETTLE, ["%s %s %s" % (o["name"], o["state"], o["reason"])
                                                                         for o in moving]))
             time.sleep(0.05)
+
+    def moves(self, o):
+        """It is on its way somewhere, or will be without anybody's doing."""
+        if o["state"] in FLUX or o.get("restart_at_ns"):
+            return True
+        spec = KINDS.get(self.agents[o["name"]].kind, {}) if o["name"] in self.agents else {}
+        age = time.time() - o["started_ns"] / 1e9
+        return o["state"] == "running" and ("ends" in spec or age < spec.get("unsteady", 0))
 
     def check(self, listed, vmms):
         """Compares; takes what was in doubt for what it turned out to be."""
@@ -133,15 +141,15 @@ class Model:
             if state not in ("stopped", "failed", "created"):
                 raise Failure("its end was acknowledged")
             return
-        ends = KINDS[x.kind].get("ends")
         if state == "running":
-            if x.vmm and not x.harm and vmms[0] != x.vmm:
+            if x.vmm and not x.harm and vmms[0] != x.vmm and "unsteady" not in KINDS[x.kind]:
                 raise Failure("it has another VMM than before, and nobody touched the one before")
             if x.vmm and x.harm and vmms[0] != x.vmm and not x.policy:
                 raise Failure("it was started again without a policy that says so")
             return
         if x.policy:
             raise Failure("its policy is to be restarted")
+        ends = KINDS[x.kind].get("ends")
         if ends and state == ends[0] and re.search(ends[2], reason) and ends[1] in (None, o["exit_code"]):
             return
         if not x.harm:

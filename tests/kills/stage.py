@@ -3,21 +3,27 @@ import os
 import struct
 
 # What each kind of agent does, how its life may end by itself, and what kosvmd then says.
-#   command      words for the stand-in's agent (tests/support/stand_in_agent.c)
-#   restart      a restart policy, where the manifest knows one
-#   ends         None: it runs until it is stopped; else (state, exit code, pattern of the reason)
+#   command    words for the stand-in's agent (tests/support/stand_in_agent.c)
+#   lifecycle  lines of that section, where the manifest has one
+#   ends       if it ends by itself: (state, exit code, pattern of the reason)
+#   unsteady   seconds after a start in which it may get another VMM by itself
+#   kill_only  it does not listen to a polite stop
+POLICY = {"restart-max": "0", "restart-backoff": "100ms", "restart-backoff-max": "500ms"}
 KINDS = {
     "idle": dict(command="run"),
     "talks": dict(command="chatter 15"),
     "floods": dict(command="burst 3000 chatter 50"),
     "disk": dict(command="chatter 40", state="8M"),
-    "leaves": dict(command="chatter 10 exit 3 700", ends=("stopped", 3, "code 3")),
-    "falls": dict(command="chatter 10 signal 11 500", ends=("stopped", 139, "signal 11")),
-    "crashes": dict(command="crash 600", ends=("failed", None, "signal 6|Aborted|aborted")),
-    "switches-off": dict(command="poweroff 600", ends=("failed", None, "power-off|powered off|switched")),
+    "leaves": dict(command="chatter 10 exit 3 400", ends=("stopped", 3, "code 3")),
+    "falls": dict(command="chatter 10 signal 11 300", ends=("stopped", 139, "signal 11")),
+    "crashes": dict(command="crash 350", ends=("failed", None, "signal 6|not known")),
+    "switches-off": dict(command="poweroff 350", ends=("failed", None, "power-off|powered off|switched")),
     "stubborn": dict(command="stubborn chatter 30", grace="1s"),
-    "comes-back": dict(command="chatter 25", restart="always"),
-    "tries-again": dict(command="chatter 25", restart="on-failure"),
+    "comes-back": dict(command="chatter 25", lifecycle=dict(POLICY, restart="always")),
+    "tries-again": dict(command="chatter 25", lifecycle=dict(POLICY, restart="on-failure")),
+    "hangs": dict(command="chatter 20 hang-once 300", state="8M", unsteady=2.5, kill_only=True, lifecycle=dict(
+        POLICY, restart="on-failure", heartbeat="100ms", **{"heartbeat-timeout": "700ms"})),
+    "dozes": dict(command="run", lifecycle={"idle-after": "1s"}),
 }
 
 
@@ -53,18 +59,17 @@ def write_manifest(host, images, name, kind):
     lines = ["[agent]", "name = " + name, "[image]"] + ["%s = %s" % item for item in images.items()]
     lines += ["[resources]", "memory = 64M", "state = " + spec.get("state", "0")]
     lines += ["[run]", "command = /agent " + spec["command"], "stop-timeout = " + spec.get("grace", "2s")]
-    if "restart" in spec:
-        lines += ["[lifecycle]", "restart = " + spec["restart"], "restart-max = 0"]
-        lines += ["restart-backoff = 100ms", "restart-backoff-max = 500ms"]
+    if "lifecycle" in spec:
+        lines += ["[lifecycle]"] + ["%s = %s" % item for item in spec["lifecycle"].items()]
     with open(path, "w") as f:
         f.write("\n".join(lines) + "\n")
     return path
 
 
 def kinds_known(host, images):
-    """Without the restart policies where the manifest has none."""
+    """Without those that need a [lifecycle] where the manifest has none."""
     path = write_manifest(host, images, "probe", "comes-back")
-    return [k for k, spec in KINDS.items() if "restart" not in spec or host.kosvm("manifest", "check", path).code == 0]
+    return [k for k, spec in KINDS.items() if "lifecycle" not in spec or host.kosvm("manifest", "check", path).code == 0]
 
 
 def prepare(host, names):

@@ -24,6 +24,9 @@ void vmm_end(enum vmm_end reason, const char *text);
 void vmm_console(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool vmm_paused(void);
 
+/* A mark on the state disk, which outlives the machine. True: it was there before; or no disk. */
+bool vmm_disk_mark(void);
+
 /* ---- the guest, for the VMM ---- */
 
 void guest_power_on(struct loop *loop);

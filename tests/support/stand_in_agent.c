@@ -6,6 +6,7 @@
  *   exit CODE MS     ends by itself MS after its start
  *   signal N MS      the same by a signal
  *   hang MS          from then on no instruction is executed: no PONG, no end
+ *   hang-once MS     the same in the first life of its state disk only
  *   poweroff MS, reset MS, crash MS   the machine ends: in order, as by a panic, by SIGABRT
  *   stubborn         waits for the whole grace when asked to end
  * A line is "TAG out N …" or "TAG err N …": TAG is the boot's, N counts from 1
@@ -25,7 +26,18 @@
 #define ORDERS_MAX   8
 #define END_MS       20
 
-enum order_type { EXIT, SIGNALLED, HANG, POWEROFF, RESET, CRASH, CHATTER, BURST, STUBBORN };
+enum order_type {
+	EXIT,
+	SIGNALLED,
+	HANG,
+	HANG_ONCE,
+	POWEROFF,
+	RESET,
+	CRASH,
+	CHATTER,
+	BURST,
+	STUBBORN
+};
 
 static const struct {
 	const char *name;
@@ -34,6 +46,7 @@ static const struct {
 	[EXIT] = { "exit", 2 },
 	[SIGNALLED] = { "signal", 2 },
 	[HANG] = { "hang", 1 },
+	[HANG_ONCE] = { "hang-once", 1 },
 	[POWEROFF] = { "poweroff", 1 },
 	[RESET] = { "reset", 1 },
 	[CRASH] = { "crash", 1 },
@@ -143,6 +156,10 @@ static void follow(struct order *o)
 		break;
 	case HANG:
 		guest_hang();
+		break;
+	case HANG_ONCE:
+		if (!vmm_disk_mark())
+			guest_hang();
 		break;
 	case POWEROFF:
 		vmm_end(VMM_END_POWEROFF, "");

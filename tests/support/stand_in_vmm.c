@@ -97,6 +97,26 @@ void vmm_console(const char *fmt, ...)
 	(void)!write(vmm.fds[vmm.board.serial_fd], line, (size_t)n);
 }
 
+bool vmm_disk_mark(void)
+{
+	static const char mark[] = "stand-in was here";
+	char found[sizeof(mark)] = "";
+
+	for (unsigned i = 0; i < vmm.board.slot_count; i++) {
+		const struct board_slot *s = &vmm.board.slots[i];
+		int fd = s->device == BOARD_BLK && !s->read_only ? vmm.fds[s->fd] : -1;
+
+		/* Its very end: no file system has anything there yet. */
+		if (fd < 0 ||
+			io_pread_full(fd, found, sizeof(found), s->size - sizeof(found)) < 0 ||
+			memcmp(found, mark, sizeof(mark)) == 0)
+			continue;
+		vmm.stats.blk_write_bytes += sizeof(mark);
+		return io_pwrite_full(fd, mark, sizeof(mark), s->size - sizeof(mark)) < 0;
+	}
+	return true;
+}
+
 /* A host that is busy is waited for, one that is gone is found by reading. */
 static void say(enum vmm_msg_type type, const void *payload, size_t len)
 {
