@@ -8,7 +8,7 @@ from host import Failure, read_text, stat_fields
 from model import read_records
 
 STATE_FILES = re.compile(r"kosvmd\.(lock|db|db-wal|db-shm|db-journal|db-reserve)|images|keys|agents")
-RUN_FILES = re.compile(r"kosvmd\.(lock|sock|fds)")
+RUN_FILES = re.compile(r"kosvmd\.(lock|sock|fds|http)")
 AGENT_FILES = re.compile(r"state\.img|agent\.log|agent\.log\.1|console\.log|vmm\.log|vmm\.end|vmm\.sock")
 LINE = re.compile(r"([0-9a-f]{8}) (out|err|end) (\d+) ?-*$")
 

@@ -60,8 +60,8 @@ class Worker(threading.Thread):
 
     def turn(self):
         # What is in doubt is told apart when all is quiet; until then the worker is busy with its others.
-        x = self.model.agents[self.random.choice([n for n in self.names if not self.model.agents[n].doubt] or self.names)]
-        if x.doubt:
+        x = self.model.agents[self.random.choice([n for n in self.names if self.model.agents[n].is_clear] or self.names)]
+        if not x.is_clear:
             self.look(x)
         elif x.kind is None:
             self.begin(x)
@@ -85,7 +85,7 @@ class Worker(threading.Thread):
             return False
         if x.kind is not None and x.may_have_ended:
             count[2] += 1
-            x.doubt = x.doubt or changes
+            x.doubt, x.refused = x.doubt or changes, True
             return False
         raise Failure("%s (%s; kosvmd was there all the time, %.3f to %.3f)" % (r, x, r.begun, r.ended))
 

@@ -24,6 +24,7 @@ class Expect:
         self.kind = None      # None: it does not exist
         self.want = "stop"    # or "run": what was acknowledged last
         self.doubt = False    # the last change was not acknowledged
+        self.refused = False  # it may have ended by itself: its worker leaves it alone until all is quiet
         self.vmm = None       # (pid, start time) when it was last seen
         self.harm = []        # patterns of the reasons that what was done to its VMM may have
         self.identity = None  # id, generation, restarts when it was last seen
@@ -31,6 +32,11 @@ class Expect:
     def begin(self):
         """A new life is asked for."""
         self.vmm, self.harm = None, []
+
+    @property
+    def is_clear(self):
+        """What to expect of it is known."""
+        return not self.doubt and not self.refused
 
     @property
     def policy(self):
@@ -119,7 +125,7 @@ class Model:
         if o is None:
             if x.kind is not None and not x.doubt:
                 raise Failure("it is acknowledged and not there")
-            x.kind, x.doubt, x.identity = None, False, None
+            x.kind, x.doubt, x.refused, x.identity = None, False, False, None
             x.begin()
             return
         if x.kind is None:
@@ -133,6 +139,7 @@ class Model:
             self.check_acknowledged(x, o, vmms)
         self.check_counts(x, o, vmms)
         x.want, x.doubt = ("run" if running else "stop"), False
+        x.refused = False
         x.vmm, x.harm = (vmms[0] if running else None), []
 
     def check_acknowledged(self, x, o, vmms):
