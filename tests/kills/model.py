@@ -27,7 +27,7 @@ class Expect:
         self.refused = False  # it may have ended by itself: its worker leaves it alone until all is quiet
         self.vmm = None       # (pid, start time) when it was last seen
         self.harm = []        # patterns of the reasons that what was done to its VMM may have
-        self.identity = None  # id, generation, restarts when it was last seen
+        self.identity = None  # id, generation, restarts and VMM when it was last seen
 
     def begin(self):
         """A new life is asked for."""
@@ -167,16 +167,17 @@ class Model:
     def check_counts(self, x, o, vmms):
         """The generation is another one exactly when the VMM is."""
         now = {k: o[k] for k in ("id", "generation", "restarts") if k in o}
-        before = x.identity
+        now["vmm"] = vmms[0] if vmms else None
+        before, x.identity = x.identity, now
         if now.get("restarts", 0) > (now.get("generation", 0) if x.policy else 0):
             raise Failure("it has that many restarts")
-        x.identity = now
         if "generation" not in now or before is None or before["id"] != now["id"]:
             return
-        if now["generation"] < before["generation"]:
+        more = now["generation"] - before["generation"]
+        if more < 0:
             raise Failure("its generation went back from %d" % before["generation"])
-        if vmms and x.vmm and vmms[0] == x.vmm and now["generation"] != before["generation"] and not x.doubt:
-            raise Failure("its generation was %d, and its VMM is the same" % before["generation"])
+        if now["vmm"] and before["vmm"] and (more == 0) != (now["vmm"] == before["vmm"]):
+            raise Failure("it was generation %d with VMM %s" % (before["generation"], before["vmm"]))
 
 
 def names_for(workers, each):
