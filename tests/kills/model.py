@@ -10,10 +10,9 @@ from stage import KINDS
 FLUX = {"starting", "stopping", "purging", "sleeping", "waking"}
 SETTLE = 40  # seconds until nothing moves any more
 KILLED = r"signal 9"
-# For a VMM that was gone when kosvmd came back nobody can say how it ended.
-LOST = KILLED + r"|gone|lost|reboot|not known|ended while"
-# Nor for one that an earlier kosvmd started: a process's status is for its parent.
-ADOPTED = KILLED + r"|not known"
+# A process's status is for its parent: nobody can say how a VMM ended that an earlier kosvmd started.
+UNKNOWN = KILLED + r"|not known|while kosvmd was away"
+REBOOTED = r"the machine went down"
 
 
 class Expect:
