@@ -39,21 +39,20 @@ class Checks:
     # ---- processes ----
 
     def processes(self, listed, vmms):
-        host = self.host
-        host.reap()
-        serving = host.kosvmd_pids()
-        if len(serving) != 1:
-            raise Failure("%d kosvmd instead of one: %s" % (len(serving), serving))
-        dirs = {host.directory_of(o) for o in listed.values() if o["state"] == "running"}
+        dirs = {self.host.directory_of(o) for o in listed.values() if o["state"] == "running"}
         fail_if(sorted(set(vmms) - dirs), "VMMs of agents that do not run")
-        mine = {pid for all_of in vmms.values() for pid, _ in all_of} | set(serving)
+        known = {pid for all_of in vmms.values() for pid, _ in all_of}
         for attempt in range(50):
-            strange = [c for c in host.children() if c[3] != host.session and c[1] != "Z" and c[0] not in mine]
-            strange += [("child of kosvmd", pid) for pid in self.children_of(serving[0]) if pid not in mine]
-            if not strange:
+            self.host.reap()
+            serving = self.host.kosvmd_pids()
+            strange = [c for c in self.host.children() if c[3] != self.host.session and c[1] != "Z"
+                       and c[0] not in known and c[0] not in serving]
+            strange += [("child of kosvmd", c) for pid in serving for c in self.children_of(pid) if c not in known]
+            if not strange and len(serving) == 1:
                 return
-            time.sleep(0.1)  # a worker that is just being reaped
+            time.sleep(0.1)  # a worker that is just being reaped, a second kosvmd that is just being refused
         fail_if(strange, "orphans")
+        raise Failure("%d kosvmd instead of one: %s" % (len(serving), serving))
 
     @staticmethod
     def children_of(pid):

@@ -49,6 +49,7 @@ class Host:
         self.log = os.path.join(work, "kosvmd.log")
         self.session = os.getsid(0)
         self.numbers = {}  # of rows, by the id that people see
+        self.kosvmd, self.deaths = None, {}  # the last that was started here; how foster children ended
         # Whoever loses its parent becomes a child of this process: no orphan goes unseen.
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
@@ -96,17 +97,17 @@ class Host:
 
     # ---- kosvmd ----
 
-    def start_kosvmd(self):
+    def start_kosvmd(self, **variables):
         """Starts one and waits until it serves. False when it did not come to that."""
         reader, writer = os.pipe()
         with open(self.log, "a") as log:
             process = subprocess.Popen([os.path.join(self.prefix, "bin/kosvmd"), "--ready-fd", str(writer)],
-                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer], env=self.env,
-                                       cwd="/", start_new_session=True)
+                                       stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[writer],
+                                       env=dict(self.env, **variables), cwd="/", start_new_session=True)
         os.close(writer)
         with os.fdopen(reader, "rb") as f:
             word = f.read(1)
-        process.returncode = 0  # whoever it is by then, reap() waits for it
+        self.kosvmd, process.returncode = process.pid, 0  # whoever it is by then, reap() waits for it
         return word == b"1"
 
     def spawn_kosvmd(self):
@@ -116,6 +117,11 @@ class Host:
                                        stderr=log, env=self.env, cwd="/", start_new_session=True)
         process.returncode = 0
         return process.pid
+
+    def was_killed(self):
+        """The last kosvmd that was started here died by a signal."""
+        self.reap()
+        return os.WIFSIGNALED(self.deaths.get(self.kosvmd, 0))
 
     def kosvmd_pids(self):
         """Those that serve or are about to: workers are their children and no kosvmd of their own."""
@@ -189,7 +195,7 @@ class Host:
         for pid, state, _, session in self.children():
             if state == "Z" and session != self.session:
                 try:
-                    os.waitpid(pid, os.WNOHANG)
+                    self.deaths[pid] = os.waitpid(pid, os.WNOHANG)[1]
                 except ChildProcessError:
                     pass
 

@@ -97,8 +97,8 @@ class Worker(threading.Thread):
 
     # ---- operations ----
 
-    def begin(self, x):
-        kind = self.random.choice(self.kinds)
+    def begin(self, x, kind=None):
+        kind = kind or self.random.choice(self.kinds)
         x.begin()
         x.kind, x.want = kind, "run"
         r = self.host.kosvm("run", "-d", self.manifests[x.name, kind])
