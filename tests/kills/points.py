@@ -125,6 +125,7 @@ class Points:
         for name in self.scenarios():
             if KINDS[self.scenarios()[name][1]].get("lifecycle") and self.scenarios()[name][1] not in self.driver.kinds:
                 continue
+            print("  ... dies in front of calls of: %s" % name, flush=True)
             if every:
                 for number in range(1, MOST):
                     if not self.try_one(name, number):
