@@ -7,6 +7,7 @@ import struct
 #   lifecycle  lines of that section, where the manifest has one
 #   ends       if it ends by itself: (state, exit code, pattern of the reason)
 #   unsteady   seconds after a start in which it may get another VMM by itself
+#   patience   its start-timeout: one that hangs before kosvmd knew it to run has that long
 #   kill_only  it does not listen to a polite stop
 POLICY = {"restart-max": "0", "restart-backoff": "100ms", "restart-backoff-max": "500ms"}
 KINDS = {
@@ -21,7 +22,7 @@ KINDS = {
     "stubborn": dict(command="stubborn chatter 30", grace="1s"),
     "comes-back": dict(command="chatter 25", lifecycle=dict(POLICY, restart="always")),
     "tries-again": dict(command="chatter 25", lifecycle=dict(POLICY, restart="on-failure")),
-    "hangs": dict(command="chatter 20 hang-once 300", state="8M", unsteady=2.5, kill_only=True, lifecycle=dict(
+    "hangs": dict(command="chatter 20 hang-once 300", state="8M", patience="5s", unsteady=2.5, kill_only=True, lifecycle=dict(
         POLICY, restart="on-failure", heartbeat="100ms", **{"heartbeat-timeout": "700ms"})),
     "dozes": dict(command="run", lifecycle={"idle-after": "1s"}),
 }
@@ -59,6 +60,7 @@ def write_manifest(host, images, name, kind):
     lines = ["[agent]", "name = " + name, "[image]"] + ["%s = %s" % item for item in images.items()]
     lines += ["[resources]", "memory = 64M", "state = " + spec.get("state", "0")]
     lines += ["[run]", "command = /agent " + spec["command"], "stop-timeout = " + spec.get("grace", "2s")]
+    lines += ["start-timeout = " + spec.get("patience", "60s")]
     if "lifecycle" in spec:
         lines += ["[lifecycle]"] + ["%s = %s" % item for item in spec["lifecycle"].items()]
     with open(path, "w") as f:
