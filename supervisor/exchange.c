@@ -39,6 +39,7 @@ struct token {
 struct exchange {
 	struct sup *sup;
 	struct listener listener;
+	struct refusals refusals;
 	struct loop_timer sweep;
 	unsigned nclients;
 	unsigned ntokens;
@@ -204,14 +205,13 @@ static void xclient_ready(struct loop_fd *w, uint32_t events)
 	json_decref(msg);
 }
 
-static void turn_away(int fd, int code, const char *message)
+static void turn_away(struct exchange *x, int fd, int code, const char *message)
 {
 	json_t *error = http_error(code, message);
+	_cleanup_free_ char *text = error ? json_dumps(error, JSON_COMPACT) : NULL;
 
-	if (error)
-		(void)api_send(fd, error, NULL, 0, NULL);
 	json_decref(error);
-	(void)close(fd);
+	refusal_send(&x->refusals, fd, text ? text : "{}");
 }
 
 static void accepted(struct listener *l, int fd)
@@ -220,12 +220,13 @@ static void accepted(struct listener *l, int fd)
 	struct xclient *c;
 
 	if (!listener_peer_allowed(fd)) {
-		turn_away(fd, EACCES, "only root and the user that kosvmd runs as are served");
+		turn_away(x, fd, EACCES, "only root and the user that kosvmd runs as are served");
 		return;
 	}
 	c = x->nclients < EXCHANGE_CLIENTS_MAX ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
-		turn_away(fd, EUSERS, "kosvmd has too many clients: try again when one has left");
+		turn_away(
+			x, fd, EUSERS, "kosvmd has too many clients: try again when one has left");
 		return;
 	}
 	c->x = x;
@@ -258,6 +259,7 @@ int exchange_open(struct exchange **ret, struct sup *s, const char *path, struct
 	if (!x)
 		return kerr_errno(e, ENOMEM, "exchange");
 	x->sup = s;
+	x->refusals.loop = s->loop;
 	x->listener = (struct listener)LISTENER_INIT;
 	x->sweep = (struct loop_timer){ .fn = sweep, .w = { .fd = -1 } };
 	LIST_INIT(&x->clients);
@@ -287,6 +289,7 @@ void exchange_close(struct exchange *x)
 		xclient_free(c);
 	while ((t = LIST_FIRST(&x->tokens)))
 		token_free(x, t);
+	refusals_done(&x->refusals);
 	loop_timer_done(&x->sweep);
 	free(x);
 }

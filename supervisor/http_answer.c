@@ -9,7 +9,7 @@
 
 #include "http_private.h"
 
-#define STREAM_BLOCK 16384u
+#define STREAM_BLOCK 65536u
 #define JSON_TYPE    "application/json"
 #define LINES_TYPE   "application/x-ndjson"
 

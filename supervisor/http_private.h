@@ -27,6 +27,7 @@ struct http {
 	struct loop_timer sweep;
 	LIST_HEAD(http_conn_list, http_conn) conns;
 	struct http_counts counts;
+	bool resumed; /* somebody was, since its last turn began */
 	bool closing;
 };
 

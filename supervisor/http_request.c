@@ -31,6 +31,9 @@ void http_resume(struct http_conn *c)
 	if (c->suspended) {
 		c->suspended = false;
 		MHD_resume_connection(c->mhd);
+		/* It goes on at libmicrohttpd's next turn, which nothing else would bring about. */
+		c->http->resumed = true;
+		(void)loop_timer_set(c->http->sup->loop, &c->http->again, 1, 0);
 	}
 }
 

@@ -19,6 +19,8 @@
 #define IN_MAX     32768u
 #define STAMP_LEN  30u   /* "2026-01-02T03:04:05.000000006Z" */
 #define LINES_TURN 4096u /* looked at before others get their turn */
+/* Of files that were rotated away so much is kept for who has not read it yet. */
+#define BACKLOG_MAX 1048576u
 
 struct log_reader {
 	LIST_ENTRY(log_reader) link;
@@ -28,6 +30,10 @@ struct log_reader {
 
 	int fds[FILES_MAX]; /* oldest first */
 	size_t nfds;
+	/* What comes before fds[0]: read from its predecessors when they were too many. */
+	char *backlog;
+	size_t backlog_pos;
+	size_t backlog_len;
 	bool behind;
 	bool ended;
 
@@ -123,6 +129,7 @@ void log_reader_free(struct log_reader *r)
 		LIST_REMOVE(r, link);
 	for (size_t i = 0; i < r->nfds; i++)
 		close_fd(&r->fds[i]);
+	free(r->backlog);
 	free(r);
 }
 
@@ -147,19 +154,25 @@ static bool matches(struct log_reader *r, const char *line, size_t len)
 	return r->want[memcmp(stream, "stderr", 6) == 0 ? AGENT_LOG_STDERR : AGENT_LOG_STDOUT];
 }
 
+static void drop_first(struct log_reader *r)
+{
+	close_fd(&r->fds[0]);
+	memmove(r->fds, r->fds + 1, (r->nfds - 1) * sizeof(r->fds[0]));
+	r->nfds--;
+	r->offset = 0;
+}
+
 /* The file was read to its end: on to the next. False: there is none. */
 static bool next_file(struct log_reader *r)
 {
 	if (r->file + 1 >= r->nfds)
 		return false;
-	r->offset = 0;
 	if (r->counting) {
+		r->offset = 0;
 		r->file++;
-		return true;
+	} else {
+		drop_first(r);
 	}
-	close_fd(&r->fds[0]);
-	memmove(r->fds, r->fds + 1, (r->nfds - 1) * sizeof(r->fds[0]));
-	r->nfds--;
 	return true;
 }
 
@@ -172,6 +185,15 @@ static int fill(struct log_reader *r)
 		memmove(r->in, r->in + r->pos, r->len - r->pos);
 		r->len -= r->pos;
 		r->pos = 0;
+	}
+	if (r->backlog_pos < r->backlog_len) {
+		n = (ssize_t)(r->backlog_len - r->backlog_pos);
+		if ((size_t)n > IN_MAX - r->len)
+			n = (ssize_t)(IN_MAX - r->len);
+		memcpy(r->in + r->len, r->backlog + r->backlog_pos, (size_t)n);
+		r->backlog_pos += (size_t)n;
+		r->len += (size_t)n;
+		return 1;
 	}
 	do {
 		size_t room = IN_MAX - r->len;
@@ -297,14 +319,54 @@ ssize_t log_reader_read(struct log_reader *r, char *buf, size_t max)
 
 /* ---- what the log tells ---- */
 
+/* One file less to hold, nothing less to read. */
+static int take_first(struct log_reader *r)
+{
+	size_t waits = r->backlog_len - r->backlog_pos;
+	struct stat st;
+	size_t size;
+	char *all;
+	ssize_t n;
+
+	while (r->counting) {
+		int rc = count_turn(r);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (fstat(r->fds[0], &st) < 0)
+		return -errno;
+	size = (uint64_t)st.st_size > r->offset ? (size_t)((uint64_t)st.st_size - r->offset) : 0;
+	if (size > BACKLOG_MAX || waits > BACKLOG_MAX - size)
+		return -EPIPE;
+	all = malloc(waits + size + 1);
+	if (!all)
+		return -ENOMEM;
+	if (waits > 0)
+		memcpy(all, r->backlog + r->backlog_pos, waits);
+	n = pread(r->fds[0], all + waits, size, (off_t)r->offset);
+	if (n < 0) {
+		free(all);
+		return -EIO;
+	}
+	free(r->backlog);
+	r->backlog = all;
+	r->backlog_pos = 0;
+	r->backlog_len = waits + (size_t)n;
+	drop_first(r);
+	return 0;
+}
+
 void log_readers_rotated(struct log_reader_list *list, int fd)
 {
 	struct log_reader *r;
 
 	LIST_FOREACH(r, list, link)
 	{
-		int copy = r->nfds < FILES_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+		int copy = -1;
 
+		if (!r->behind && (r->nfds < FILES_MAX || take_first(r) == 0))
+			copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 		if (copy >= 0)
 			r->fds[r->nfds++] = copy;
 		else

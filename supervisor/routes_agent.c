@@ -158,7 +158,7 @@ static int inspect(struct http_request *q, struct kerr *e)
 	int r = route_agent(q, &a, e);
 
 	if (r == 0)
-		http_ok(q, 200, agent_describe(a));
+		http_ok(q, 200, agent_inspect(a));
 	return r;
 }
 

@@ -170,14 +170,71 @@ static int kill_now(struct agent *a, uint64_t grace_ns, struct kerr *e)
 
 static int kill_agent(struct http_request *q, struct kerr *e)
 {
+	const json_t *signal = json_object_get(q->body, "signal");
 	struct agent *a;
 	int r = route_agent(q, &a, e);
 
-	return r < 0 ? r : until_ended(q, a, kill_now, 0, e);
+	if (r < 0 || !signal)
+		return r < 0 ? r : until_ended(q, a, kill_now, 0, e);
+	r = agent_signal(a, (int)json_integer_value(signal), e);
+	if (r == 0)
+		http_ok(q, 200, agent_describe(a));
+	return r;
+}
+
+/* ---- restart ---- */
+
+static void restart_moved(struct agent_watcher *w, struct agent *a)
+{
+	struct agent_op *op = container_of(w, struct agent_op, watcher);
+	bool ended = a->state == AGENT_STOPPED || a->state == AGENT_FAILED;
+
+	if (a->state == AGENT_STARTING)
+		op->seen = true;
+	/* It ends first, and that is not the answer yet. */
+	if (a->state != AGENT_RUNNING && (!ended || (!op->seen && a->row.restart_at_ns)))
+		return;
+	agent_unwatch(w);
+	if (a->state == AGENT_RUNNING)
+		http_ok(op->q, 200, agent_describe(a));
+	else if (a->state == AGENT_FAILED)
+		http_fail(op->q, EIO, a->reason);
+	else
+		http_fail(op->q, ECANCELED, "the restart was called off");
+}
+
+static int restart(struct http_request *q, struct kerr *e)
+{
+	struct agent_op *op;
+	struct agent *a;
+	int r = route_agent(q, &a, e);
+
+	if (r < 0)
+		return r;
+	if (q->sup->ending)
+		return kerr_set(e, ESHUTDOWN, "kosvmd is ending");
+	op = agent_op_new(q, e);
+	if (!op)
+		return -ENOMEM;
+	op->watcher.moved = restart_moved;
+	op->watcher.removed = removed_meanwhile;
+	op->watcher.progress = progress;
+	agent_watch(a, &op->watcher);
+	r = agent_restart(a, grace(q), e);
+	if (r < 0 && op->watcher.attached) {
+		agent_unwatch(&op->watcher);
+		return r;
+	}
+	return 0;
 }
 
 static const struct http_field grace_body[] = {
 	{ .key = "grace_ms", .kind = HTTP_INT, .max = 86400000 },
+	{ 0 },
+};
+
+static const struct http_field kill_body[] = {
+	{ .key = "signal", .kind = HTTP_INT, .min = 1, .max = 64 },
 	{ 0 },
 };
 
@@ -189,6 +246,15 @@ const struct route life_routes[] = {
 		.body = grace_body,
 		.slow = true },
 	{ .method = "POST", .path = "/v1/agents/{ref}/wait", .fn = wait_end, .slow = true },
-	{ .method = "POST", .path = "/v1/agents/{ref}/kill", .fn = kill_agent, .slow = true },
+	{ .method = "POST",
+		.path = "/v1/agents/{ref}/restart",
+		.fn = restart,
+		.body = grace_body,
+		.slow = true },
+	{ .method = "POST",
+		.path = "/v1/agents/{ref}/kill",
+		.fn = kill_agent,
+		.body = kill_body,
+		.slow = true },
 	{ 0 },
 };

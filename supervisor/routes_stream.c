@@ -1,4 +1,4 @@
-/* Streams to the guest: exec, connect. Answered with a token for RUN/kosvmd.fds. */
+/* Streams to the guest: exec, connect, attach, copy. Answered with a token for RUN/kosvmd.fds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,6 +10,8 @@
 #include "exchange.h"
 #include "exec_request.h"
 #include "routes.h"
+
+#define COPY_PATH_MAX 4095
 
 /* What is said first on a stream that was opened. */
 struct stream_op {
@@ -100,16 +102,32 @@ static json_t *exec_args(const struct http_request *q)
 	return args;
 }
 
-static int exec(struct http_request *q, struct kerr *e)
+/* Asks the guest's service; takes the reference of args. */
+static int service(struct http_request *q, int (*check)(const json_t *args, struct kerr *e),
+	int (*send)(int fd, const json_t *args, struct kerr *e), json_t *args, struct kerr *e)
 {
-	json_t *args = exec_args(q);
-	int r = args ? exec_request_check(args, e) : kerr_errno(e, ENOMEM, "exec");
+	int r = args ? check(args, e) : kerr_errno(e, ENOMEM, "stream");
 
 	if (r < 0) {
 		json_decref(args);
 		return r;
 	}
-	return open_stream(q, GUEST_PORT_EXEC, exec_request_send, args, e);
+	return open_stream(q, GUEST_PORT_EXEC, send, args, e);
+}
+
+static int exec(struct http_request *q, struct kerr *e)
+{
+	return service(q, exec_request_check, exec_request_send, exec_args(q), e);
+}
+
+static int attach(struct http_request *q, struct kerr *e)
+{
+	return service(q, attach_request_check, attach_request_send, json_incref(q->body), e);
+}
+
+static int copy(struct http_request *q, struct kerr *e)
+{
+	return service(q, copy_request_check, copy_request_send, json_incref(q->body), e);
 }
 
 static const struct http_field exec_body[] = {
@@ -120,6 +138,19 @@ static const struct http_field exec_body[] = {
 	{ .key = "tty", .kind = HTTP_BOOL },
 	{ .key = "rows", .kind = HTTP_INT, .min = 1, .max = GUEST_WINSIZE_MAX },
 	{ .key = "cols", .kind = HTTP_INT, .min = 1, .max = GUEST_WINSIZE_MAX },
+	{ 0 },
+};
+
+static const struct http_field attach_body[] = {
+	{ .key = "rows", .kind = HTTP_INT, .min = 1, .max = GUEST_WINSIZE_MAX },
+	{ .key = "cols", .kind = HTTP_INT, .min = 1, .max = GUEST_WINSIZE_MAX },
+	{ 0 },
+};
+
+static const struct http_field copy_body[] = {
+	{ .key = "path", .kind = HTTP_TEXT, .required = true, .min = 1, .max = COPY_PATH_MAX },
+	{ .key = "direction", .kind = HTTP_TEXT, .required = true },
+	{ .key = "owners", .kind = HTTP_BOOL },
 	{ 0 },
 };
 
@@ -138,5 +169,7 @@ const struct route stream_routes[] = {
 		.path = "/v1/agents/{ref}/connect",
 		.fn = connect_port,
 		.body = connect_body },
+	{ .method = "POST", .path = "/v1/agents/{ref}/attach", .fn = attach, .body = attach_body },
+	{ .method = "POST", .path = "/v1/agents/{ref}/copy", .fn = copy, .body = copy_body },
 	{ 0 },
 };

@@ -1,0 +1,146 @@
+"""Agents that run: started, stopped, waited for, spoken to."""
+import json
+import os
+import struct
+import threading
+import time
+
+from host import check, skip, until
+
+
+def state(h, name):
+    return h.ask("GET", "/v1/agents/" + name).json["state"]
+
+
+def test_start(h):
+    r = h.create("echo", "stay", start=True)
+    check("create and start", r.status == 201 and r.json["state"] == "running" and r.json["pid"] > 0, r)
+    r = h.ask("POST", "/v1/agents/echo/start")
+    check("start what runs", r.status == 409 and "running" in r.error["message"], r)
+    r = h.ask("DELETE", "/v1/agents/echo")
+    check("remove what runs", r.status == 409, r)
+    r = h.ask("POST", "/v1/agents/echo/stop", {"grace_ms": 1000})
+    check("stop", r.status == 200 and r.json["state"] == "stopped", r)
+    r = h.ask("POST", "/v1/agents/echo/stop")
+    check("stop what is stopped", r.status == 200, r)
+    r = h.ask("POST", "/v1/agents/echo/wait")
+    check("wait for what is stopped", r.status == 200, r)
+    r = h.ask("POST", "/v1/agents/echo/start", lines=True)
+    last = json.loads(r.body.splitlines()[-1])
+    check("start again, with progress", r.status == 200 and last["ok"]["state"] == "running", r)
+    check("which reports progress", b'"progress"' in r.body, r)
+    r = h.ask("POST", "/v1/agents/echo/start", lines=True)
+    check("what is refused at once has its status, lines or not", r.status == 409, r)
+    r = h.ask("POST", "/v1/agents/echo/kill")
+    check("kill", r.status == 200 and r.json["state"] in ("stopped", "failed"), r)
+    for path, body in (("stop", {"grace_ms": -1}), ("stop", {"grace_ms": 1e9}), ("stop", {"grace": 1}), ("start", {"x": 1})):
+        r = h.ask("POST", "/v1/agents/echo/" + path, body)
+        check("%s with %s" % (path, json.dumps(body)), r.status == 400, r)
+
+
+def test_wait(h):
+    h.create("ends", "exit", "7")
+    got = []
+    waits = threading.Thread(target=lambda: got.append(h.ask("POST", "/v1/agents/ends/start", lines=True)))
+    waits.start()
+    waits.join()
+    r = h.ask("POST", "/v1/agents/ends/wait")
+    check("the exit code is the agent's", r.status == 200 and r.json["exit_code"] == 7, r)
+
+
+def test_a_client_that_leaves(h):
+    h.ask("POST", "/v1/agents/echo/start")
+    s = h.raw(b"POST /v1/agents/echo/wait HTTP/1.1\r\nHost: k\r\n\r\n")
+    half = h.raw(b"POST /v1/agents/echo/wait HTTP/1.1\r\nHost: k\r\n\r\n")
+    half.shutdown(1)
+    time.sleep(0.3)
+    s.close()
+    time.sleep(0.3)
+    r = h.ask("POST", "/v1/agents/echo/stop")
+    check("the agent is none of its business", r.status == 200, r)
+    data = half.recv(65536)
+    check("one that closed only its own side gets its answer", data.startswith(b"HTTP/1.1 200"), data)
+    half.close()
+
+
+def read_frames(sock):
+    out, end = b"", None
+    while end is None:
+        head = b""
+        while len(head) < 8:
+            part = sock.recv(8 - len(head))
+            if not part:
+                return out, end
+            head += part
+        kind, _, size = struct.unpack("<HHI", head)
+        data = b""
+        while len(data) < size:
+            data += sock.recv(size - len(data))
+        if kind == 12:
+            out += data
+        elif kind in (4, 5):
+            end = struct.unpack("<I", data[8:12])[0]
+    return out, end
+
+
+def test_streams(h):
+    h.ask("POST", "/v1/agents/echo/start")
+    before = h.descriptors()
+    r = h.ask("POST", "/v1/agents/echo/exec", {"argv": ["ls", "-l"], "env": {"A": "b=c"}, "user": "1000:1000", "cwd": "/"})
+    check("exec", r.status == 200, r)
+    sock, reply = h.take(r.json["stream"])
+    sock.settimeout(30)
+    out, code = read_frames(sock)
+    sock.close()
+    check("its stream is the guest's", out == b"EXEC 4=ls 4=-l 5=A=b=c 6=1000:1000 7=/\n" and code == 3, (out, code))
+    r = h.ask("POST", "/v1/agents/echo/connect", {"port": 5000})
+    sock, reply = h.take(r.json["stream"])
+    sock.settimeout(30)
+    sock.sendall(b"hello")
+    check("connect", sock.recv(100) == b"HELLO")
+    sock.close()
+    for body in ({"port": 1026}, {"port": 1 << 32}, {"port": "x"}, {"port": 5000.5}, {}):
+        r = h.ask("POST", "/v1/agents/echo/connect", body)
+        check("connect with %s" % json.dumps(body), r.status == 400, r)
+    for body in ({}, {"argv": []}, {"argv": "ls"}, {"argv": ["ls"] * 257}, {"argv": [1]}, {"argv": ["a" * 40000]},
+                 {"argv": ["ls"], "env": ["A=b"]}, {"argv": ["ls"], "env": {"": "x"}}, {"argv": ["ls"], "cwd": "/" * 1025}):
+        r = h.ask("POST", "/v1/agents/echo/exec", body)
+        check("exec with %.40s" % json.dumps(body), r.status == 400, r)
+    r = h.ask("POST", "/v1/agents/nobody/exec", {"argv": ["ls"]})
+    check("exec in nobody", r.status == 404, r)
+    tokens = [h.ask("POST", "/v1/agents/echo/connect", {"port": 5000}).json["stream"] for _ in range(3)]
+    check("streams wait to be taken", h.descriptors() >= before + 3, (before, h.descriptors()))
+    check("and are closed when nobody does", until(lambda: h.descriptors() <= before, 40), (before, h.descriptors()))
+    r = h.take(tokens[0])[1]
+    check("their tokens are dead then", r["error"]["code"] == "ENOENT", r)
+    h.ask("POST", "/v1/agents/echo/stop")
+    r = h.ask("POST", "/v1/agents/echo/exec", {"argv": ["ls"]})
+    check("exec in what does not run", r.status == 409 and r.error["code"] == "ENOTCONN", r)
+
+
+def test_exec_that_nobody_waits_for(h):
+    h.create("deaf", "deaf", start=True)
+    before = h.descriptors()
+    body = b'{"argv":["ls"]}'
+    socks = [h.raw(b"POST /v1/agents/deaf/exec HTTP/1.1\r\nHost: k\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+             for _ in range(20)]
+    check("20 wait for a guest that does not answer", until(lambda: h.descriptors() >= before + 20), (before, h.descriptors()))
+    for s in socks:
+        s.close()
+    check("and leave nothing when they go", until(lambda: h.descriptors() <= before), (before, h.descriptors()))
+    check("others are served meanwhile", h.ask("GET", "/v1/version").status == 200)
+    r = h.ask("DELETE", "/v1/agents/deaf?force=true")
+    check("remove by force", r.status == 200, r)
+    check("it is gone", h.ask("GET", "/v1/agents/deaf").status == 404)
+
+
+def test_removed_meanwhile(h):
+    h.ask("POST", "/v1/agents/echo/start")
+    got = []
+    t = threading.Thread(target=lambda: got.append(h.ask("POST", "/v1/agents/echo/wait")))
+    t.start()
+    time.sleep(0.3)
+    r = h.ask("DELETE", "/v1/agents/echo?force=true", lines=True)
+    t.join()
+    check("removed by force, with an answer in lines", json.loads(r.body.splitlines()[-1]) == {"ok": {}}, r)
+    check("who waited is told", got[0].status in (200, 404), got)
