@@ -14,12 +14,9 @@
 #include <base/units.h>
 #include <wire/api_proto.h>
 
-#include "cli.h"
-
-static const char help[] =
-	"Each line is one thing kosvm needs: ok, a warning, or an error with the way to\n"
-	"mend it. The exit code is 1 when there is an error.\n\n"
-	"      --format F   table (default) or json (one object a line)\n";
+#include "call.h"
+#include "print.h"
+#include "verbs.h"
 
 enum grade { OK, WARNING, ERROR };
 
@@ -146,75 +143,91 @@ static void check_programs(struct report *rep)
 	}
 }
 
-static void count(void *user, const json_t *o)
+static void check_space(struct report *rep, const char *dir)
 {
-	(void)o;
-	++*(int *)user;
+	struct statvfs vfs;
+	char text[600];
+	char free_text[16];
+	uint64_t bytes;
+
+	if (statvfs(dir, &vfs) < 0)
+		return;
+	bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+	units_format_size(bytes, free_text, sizeof(free_text));
+	(void)snprintf(text, sizeof(text), "%s, %s free", dir, free_text);
+	say(rep, bytes < (1ULL << 30) ? WARNING : OK, "state", text,
+		bytes < (1ULL << 30) ? "make room, or set KOSVM_STATE to another disk" : "");
+}
+
+static void check_keys(struct report *rep)
+{
+	struct kerr err = { 0 };
+	json_t *o = NULL;
+	char text[40];
+	size_t n;
+
+	if (call_kosvmd(CALL_SHORT, "GET", url_new("/v1/keys"), NULL, &o, &err) < 0) {
+		say(rep, ERROR, "keys", err.msg, "");
+		return;
+	}
+	n = json_array_size(json_object_get(o, "keys"));
+	(void)snprintf(text, sizeof(text), "%zu trusted", n);
+	say(rep, n ? OK : WARNING, "keys", text,
+		n ? "" : "`kosvm key gen NAME`, then `kosvm key trust NAME.pub`");
+	json_decref(o);
 }
 
 static void check_kosvmd(struct report *rep)
 {
-	struct call call = CALL_INIT;
 	struct kerr err = { 0 };
-	struct statvfs vfs;
+	json_t *o = NULL;
 	char text[600];
-	char free_text[16];
-	int keys = 0;
 
-	if (call_kosvmd("info", json_object(), NULL, 0, NULL, NULL, &call, &err) < 0) {
+	if (call_kosvmd(CALL_SHORT, "GET", url_new("/v1/info"), NULL, &o, &err) < 0) {
 		say(rep, ERROR, "kosvmd", err.msg, "run `kosvmd` in a terminal to see why");
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%s, pid %lld, %lld agents, %lld running",
-		cli_text(call.ok, "version"),
-		(long long)json_integer_value(json_object_get(call.ok, "pid")),
-		(long long)json_integer_value(json_object_get(call.ok, "agents")),
-		(long long)json_integer_value(json_object_get(call.ok, "running")));
+	(void)snprintf(text, sizeof(text), "%s, pid %llu, %llu agents, %llu running",
+		cli_text(o, "version"), (unsigned long long)cli_u64(o, "pid"),
+		(unsigned long long)cli_u64(o, "agents"),
+		(unsigned long long)cli_u64(o, "running"));
 	say(rep, OK, "kosvmd", text, "");
-	say(rep, OK, "VMM", cli_text(call.ok, "vmm"), "");
-	if (statvfs(cli_text(call.ok, "state_dir"), &vfs) == 0) {
-		uint64_t bytes = (uint64_t)vfs.f_bavail * vfs.f_frsize;
-
-		units_format_size(bytes, free_text, sizeof(free_text));
-		(void)snprintf(text, sizeof(text), "%s, %s free", cli_text(call.ok, "state_dir"),
-			free_text);
-		say(rep, bytes < (1ULL << 30) ? WARNING : OK, "state", text,
-			bytes < (1ULL << 30) ? "make room, or set KOSVM_STATE to another disk"
-					     : "");
-	}
-	call_done(&call);
-	if (call_kosvmd("key-ls", json_object(), NULL, 0, count, &keys, &call, &err) == 0) {
-		(void)snprintf(text, sizeof(text), "%d trusted", keys);
-		say(rep, keys ? OK : WARNING, "keys", text,
-			keys ? "" : "`kosvm key gen NAME`, then `kosvm key trust NAME.pub`");
-	} else {
-		say(rep, ERROR, "keys", err.msg, "");
-	}
-	call_done(&call);
+	say(rep, OK, "VMM", cli_text(o, "vmm"), "");
+	check_space(rep, cli_text(o, "state_dir"));
+	check_keys(rep);
+	if (json_is_true(json_object_get(o, "panic")))
+		say(rep, WARNING, "panic", "the kill switch is on: agents do not start",
+			"`kosvm info` says why, `kosvm unpanic` ends it");
+	json_decref(o);
 }
 
-int cmd_doctor(int argc, char **argv)
+static int doctor(const struct cmd *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "format", required_argument, NULL, 'F' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	struct report rep = { 0 };
-	int c;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help("doctor", help);
-		if (c != 'F')
-			return cli_usage("doctor", "see above");
+	while ((o = cli_opt(c, argc, argv)) > 0) {
 		if (cli_format_parse(optarg, &rep.format) < 0)
-			return cli_usage("doctor", "--format %s: expected table or json", optarg);
+			return cli_usage(c, "--format %s: expected table or json", optarg);
 	}
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (optind < argc)
-		return cli_usage("doctor", "unexpected argument %s", argv[optind]);
+		return cli_usage(c, "unexpected argument %s", argv[optind]);
 	check_kvm(&rep);
 	check_programs(&rep);
 	check_kosvmd(&rep);
 	return rep.bad ? CLI_FAILED : 0;
 }
+
+const struct cmd cmd_doctor = {
+	.name = "doctor",
+	.args = "[--format table|json]",
+	.summary = "say what this host lacks and how to mend it",
+	.more = "Each line is one thing kosvm needs: ok, a warning, or an error with the way to\n"
+		"mend it. The exit code is 1 when there is an error.\n",
+	.opts = (const struct opt[]){ { "format", OPT_LONG, "F",
+					      "table (default) or json (one object a line)" },
+		{ 0 } },
+	.fn = doctor,
+};

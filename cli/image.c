@@ -9,17 +9,10 @@
 #include <base/units.h>
 #include <wire/api_proto.h>
 
-#include "cli.h"
-#include "names.h"
-
-static const char help[] =
-	"  image import kernel FILE       a bzImage or vmlinux\n"
-	"  image import initramfs DIR     from lib/modules/VERSION of that kernel\n"
-	"  image import rootfs PATH       a directory, tar file or EROFS image\n"
-	"      --label TEXT               what `image ls` calls it (default: the name)\n"
-	"  image ls [-q] [--format table|json]\n"
-	"  image rm DIGEST...\n\n"
-	"import prints the digest, which is what a manifest names.\n";
+#include "each.h"
+#include "files.h"
+#include "print.h"
+#include "verbs.h"
 
 static const char *base_name(const char *path)
 {
@@ -28,56 +21,68 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-static int import(int argc, char **argv)
+static int send_image(const char *kind, const char *path, const char *label, struct kerr *e)
 {
-	static const struct option options[] = {
-		{ "label", required_argument, NULL, 'l' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	_cleanup_close_ int fd = -1;
-	struct call call = CALL_INIT;
+	_cleanup_close_ int fd = cli_open(path, O_RDONLY, e);
+	_cleanup_close_ int conn = -1; /* open until kosvmd has taken the file */
+	json_t *answer = NULL;
+	char token[64];
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = call_give(fd, token, &conn, e);
+	if (r == 0)
+		r = call_kosvmd(CALL_LONG, "POST", url_new("/v1/images"),
+			json_pack("{s:s, s:o, s:s}", "kind", kind, "label",
+				api_text(label ? label : base_name(path)), "source", token),
+			&answer, e);
+	if (r == 0)
+		(void)puts(cli_text(answer, "digest"));
+	json_decref(answer);
+	return r;
+}
+
+static int import(const struct cmd *c, int argc, char **argv)
+{
 	struct kerr err = { 0 };
 	const char *label = NULL;
 	const char *kind;
 	const char *path;
-	int c;
-	int r;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'l')
-			label = optarg;
-		else if (c == 'h')
-			return cli_help("image", help);
-		else
-			return cli_usage("image", "see above");
-	}
+	while ((o = cli_opt(c, argc, argv)) > 0)
+		label = optarg;
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (argc - optind != 2)
-		return cli_usage(
-			"image", "import: expected kernel, initramfs or rootfs, and a path");
+		return cli_usage(c, "expected kernel, initramfs or rootfs, and a path");
 	kind = argv[optind];
 	path = argv[optind + 1];
 	if (strcmp(kind, "kernel") != 0 && strcmp(kind, "initramfs") != 0 &&
 		strcmp(kind, "rootfs") != 0)
-		return cli_usage("image", "import %s: expected kernel, initramfs or rootfs", kind);
-	fd = cli_open(path, O_RDONLY, &err);
-	if (fd < 0)
-		return cli_fail("image import", &err);
-	r = call_kosvmd("image-import",
-		json_pack("{s:s, s:o}", "kind", kind, "label",
-			api_text(label ? label : base_name(path))),
-		&fd, 1, NULL, NULL, &call, &err);
-	if (r == 0)
-		(void)puts(cli_text(call.ok, "digest"));
-	call_done(&call);
-	if (r < 0) {
-		/* What was read was named by its label. */
-		if (strncmp(err.msg, base_name(path), strlen(base_name(path))) != 0)
-			(void)kerr_wrap(&err, "%s", path);
-		return cli_fail("image import", &err);
-	}
-	return 0;
+		return cli_usage(c, "%s: expected kernel, initramfs or rootfs", kind);
+	if (send_image(kind, path, label, &err) == 0)
+		return 0;
+	/* What was read was named by its label. */
+	if (strncmp(err.msg, base_name(path), strlen(base_name(path))) != 0)
+		(void)kerr_wrap(&err, "%s", path);
+	return cli_fail(c, &err);
 }
+
+static const struct cmd cmd_import = {
+	.name = "image import",
+	.args = "[--label TEXT] kernel|initramfs|rootfs PATH",
+	.summary = "make an image and print its digest, which is what a manifest names",
+	.more = "  kernel FILE     a bzImage or vmlinux\n"
+		"  initramfs DIR   from lib/modules/VERSION of that kernel\n"
+		"  rootfs PATH     a directory, tar file or EROFS image\n",
+	.opts = (const struct opt[]){ { "label", OPT_LONG, "TEXT",
+					      "what `image ls` calls it (default: the name)" },
+		{ 0 } },
+	.fn = import,
+	.words = WORDS_FILES,
+};
 
 struct ls {
 	struct table *t;
@@ -85,9 +90,8 @@ struct ls {
 	bool quiet;
 };
 
-static void row(void *user, const json_t *o)
+static void row(const struct ls *l, const json_t *o)
 {
-	struct ls *l = user;
 	char size[16];
 
 	if (l->format == FORMAT_JSON) {
@@ -98,69 +102,81 @@ static void row(void *user, const json_t *o)
 		(void)puts(cli_text(o, "digest"));
 		return;
 	}
-	units_format_size(
-		(uint64_t)json_integer_value(json_object_get(o, "size")), size, sizeof(size));
+	units_format_size(cli_u64(o, "size"), size, sizeof(size));
 	table_add(l->t,
 		(const char *const[]){
 			cli_text(o, "kind"), cli_text(o, "label"), size, cli_text(o, "digest") });
 }
 
-static int list(int argc, char **argv)
+static int list(const struct cmd *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "quiet", no_argument, NULL, 'q' },
-		{ "format", required_argument, NULL, 'F' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct call call = CALL_INIT;
 	struct kerr err = { 0 };
 	struct ls l = { 0 };
-	int c;
-	int r;
+	json_t *answer = NULL;
+	const json_t *image;
+	size_t i;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "qh", options, NULL)) != -1) {
-		if (c == 'q')
+	while ((o = cli_opt(c, argc, argv)) > 0) {
+		if (o == 'q')
 			l.quiet = true;
-		else if (c == 'h')
-			return cli_help("image", help);
-		else if (c != 'F')
-			return cli_usage("image", "see above");
 		else if (cli_format_parse(optarg, &l.format) < 0)
-			return cli_usage("image", "--format %s: expected table or json", optarg);
+			return cli_usage(c, "--format %s: expected table or json", optarg);
 	}
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (optind < argc)
-		return cli_usage("image", "ls: unexpected argument %s", argv[optind]);
+		return cli_usage(c, "unexpected argument %s", argv[optind]);
+	if (call_kosvmd(CALL_SHORT, "GET", url_new("/v1/images"), NULL, &answer, &err) < 0)
+		return cli_fail(c, &err);
 	l.t = table_new(4);
 	table_add(l.t, (const char *const[]){ "KIND", "LABEL", "SIZE", "DIGEST" });
-	r = call_kosvmd("image-ls", json_object(), NULL, 0, row, &l, &call, &err);
-	if (r == 0 && l.format == FORMAT_TABLE && !l.quiet)
+	json_array_foreach(json_object_get(answer, "images"), i, image) row(&l, image);
+	if (l.format == FORMAT_TABLE && !l.quiet)
 		table_print(l.t);
 	table_free(l.t);
-	call_done(&call);
-	return r < 0 ? cli_fail("image ls", &err) : 0;
+	json_decref(answer);
+	return 0;
 }
 
-static int rm(int argc, char **argv)
+static const struct cmd cmd_ls = {
+	.name = "image ls",
+	.args = "[-q] [--format table|json]",
+	.summary = "list images",
+	.opts = (const struct opt[]){ { "quiet", 'q', NULL, "digests only" },
+		{ "format", OPT_LONG, "F", "table (default) or json (one object a line)" }, { 0 } },
+	.fn = list,
+};
+
+static int rm(const struct cmd *c, int argc, char **argv)
 {
-	int r = cli_no_options("image", argc, argv, help);
+	const struct each how = {
+		.kind = CALL_SHORT,
+		.method = "DELETE",
+		.collection = "/v1/images",
+	};
+	int r = cli_no_options(c, argc, argv);
 
 	if (r >= 0)
 		return r;
 	if (optind >= argc)
-		return cli_usage("image", "rm: expected digests");
-	return call_each(
-		"image rm", "image-rm", "digest", argc - optind, argv + optind, NULL, names_print);
+		return cli_usage(c, "expected digests");
+	return each_name(c, &how, argc - optind, argv + optind);
 }
 
-int cmd_image(int argc, char **argv)
-{
-	static const struct subcmd subs[] = {
-		{ "import", import },
-		{ "ls", list },
-		{ "rm", rm },
-		{ 0 },
-	};
+static const struct cmd cmd_image_rm = {
+	.name = "image rm",
+	.args = "DIGEST...",
+	.summary = "remove images that no agent uses",
+	.fn = rm,
+	.words = WORDS_IMAGES,
+};
 
-	return cli_dispatch("image", subs, argc, argv, help);
-}
+static const struct cmd *const subs[] = { &cmd_import, &cmd_ls, &cmd_image_rm, NULL };
+
+const struct cmd cmd_image = {
+	.name = "image",
+	.args = "import|ls|rm ...",
+	.summary = "kernels, initramfs and root filesystems",
+	.subs = subs,
+};

@@ -13,16 +13,11 @@
 #include <manifests/minisign.h>
 #include <wire/api_proto.h>
 
-#include "cli.h"
-#include "names.h"
+#include "each.h"
+#include "files.h"
+#include "print.h"
 #include "secret.h"
-
-static const char help[] =
-	"  key gen NAME [--no-password]   make NAME.key (secret) and NAME.pub\n"
-	"  key trust FILE.pub             let this host accept what the key signs\n"
-	"  key ls [--format table|json]   list the keys this host trusts\n"
-	"  key rm ID...                   trust a key no longer\n\n"
-	"The files are minisign's: `minisign -S` and `minisign -V` work with them.\n";
+#include "verbs.h"
 
 /* A new file only: an existing key is never overwritten. */
 static int write_new(const char *path, const char *text, mode_t mode, struct kerr *e)
@@ -89,29 +84,20 @@ static int make_pair(const char *name, const char *password, struct kerr *e)
 	return r;
 }
 
-static int gen(int argc, char **argv)
+static int gen(const struct cmd *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "no-password", no_argument, NULL, 'n' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	struct kerr err = { 0 };
 	char password[1024] = "";
 	bool ask = true;
-	int c;
+	int o;
 	int r = 0;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'n')
-			ask = false;
-		else if (c == 'h')
-			return cli_help("key", help);
-		else
-			return cli_usage("key", "see above");
-	}
+	while ((o = cli_opt(c, argc, argv)) > 0)
+		ask = false;
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (argc - optind != 1)
-		return cli_usage("key", "gen: expected one name");
+		return cli_usage(c, "expected one name");
 	if (ask) {
 		r = secret_ask(
 			"Password for the secret key: ", true, password, sizeof(password), &err);
@@ -122,98 +108,138 @@ static int gen(int argc, char **argv)
 	if (r == 0)
 		r = make_pair(argv[optind], password, &err);
 	sodium_memzero(password, sizeof(password));
-	return r < 0 ? cli_fail("key gen", &err) : 0;
+	return r < 0 ? cli_fail(c, &err) : 0;
 }
 
-static int trust(int argc, char **argv)
+static const struct cmd cmd_gen = {
+	.name = "key gen",
+	.args = "[--no-password] NAME",
+	.summary = "make NAME.key (secret) and NAME.pub",
+	.opts = (const struct opt[]){ { "no-password", OPT_LONG, NULL,
+					      "store the secret key unencrypted" },
+		{ 0 } },
+	.fn = gen,
+};
+
+static int send_key(const char *file, struct kerr *e)
 {
-	_cleanup_close_ int fd = -1;
-	struct call call = CALL_INIT;
+	_cleanup_close_ int fd = cli_open(file, O_RDONLY, e);
+	_cleanup_free_ char *text = NULL;
+	json_t *answer = NULL;
+	json_t *key;
+	size_t len = 0;
+	int r = fd < 0 ? fd : io_read_all(fd, MINISIGN_FILE_MAX, file, &text, &len, e);
+
+	if (r < 0)
+		return r;
+	key = json_stringn(text, len);
+	if (!key || memchr(text, '\0', len)) {
+		json_decref(key);
+		return kerr_set(e, EINVAL, "%s: no public key: it is no text in UTF-8", file);
+	}
+	r = call_kosvmd(CALL_SHORT, "POST", url_new("/v1/keys"),
+		json_pack("{s:o, s:o}", "key", key, "file", api_text(file)), &answer, e);
+	if (r == 0)
+		(void)puts(cli_text(answer, "id"));
+	json_decref(answer);
+	return r;
+}
+
+static int trust(const struct cmd *c, int argc, char **argv)
+{
 	struct kerr err = { 0 };
-	int r = cli_no_options("key", argc, argv, help);
+	int r = cli_no_options(c, argc, argv);
 
 	if (r >= 0)
 		return r;
 	if (argc - optind != 1)
-		return cli_usage("key", "trust: expected one .pub file");
-	fd = cli_open(argv[optind], O_RDONLY, &err);
-	r = fd < 0 ? fd
-		   : call_kosvmd("key-trust", json_pack("{s:o}", "file", api_text(argv[optind])),
-			     &fd, 1, NULL, NULL, &call, &err);
-	if (r == 0)
-		(void)puts(cli_text(call.ok, "id"));
-	call_done(&call);
-	return r < 0 ? cli_fail("key trust", &err) : 0;
+		return cli_usage(c, "expected one .pub file");
+	return send_key(argv[optind], &err) < 0 ? cli_fail(c, &err) : 0;
 }
 
-struct ls {
-	struct table *t;
-	enum cli_format format;
+static const struct cmd cmd_trust = {
+	.name = "key trust",
+	.args = "FILE.pub",
+	.summary = "let this host accept what the key signs",
+	.fn = trust,
+	.words = WORDS_FILES,
 };
 
-static void row(void *user, const json_t *o)
+static int list(const struct cmd *c, int argc, char **argv)
 {
-	struct ls *l = user;
-
-	if (l->format == FORMAT_JSON)
-		cli_print_json(o);
-	else
-		table_add(l->t, (const char *const[]){ cli_text(o, "id"), cli_text(o, "comment") });
-}
-
-static int list(int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "format", required_argument, NULL, 'F' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct call call = CALL_INIT;
+	enum cli_format format = FORMAT_TABLE;
 	struct kerr err = { 0 };
-	struct ls l = { 0 };
-	int c;
-	int r;
+	json_t *answer = NULL;
+	struct table *t;
+	const json_t *k;
+	size_t i;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h')
-			return cli_help("key", help);
-		if (c != 'F')
-			return cli_usage("key", "see above");
-		if (cli_format_parse(optarg, &l.format) < 0)
-			return cli_usage("key", "--format %s: expected table or json", optarg);
+	while ((o = cli_opt(c, argc, argv)) > 0) {
+		if (cli_format_parse(optarg, &format) < 0)
+			return cli_usage(c, "--format %s: expected table or json", optarg);
 	}
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (optind < argc)
-		return cli_usage("key", "ls: unexpected argument %s", argv[optind]);
-	l.t = table_new(2);
-	table_add(l.t, (const char *const[]){ "ID", "COMMENT" });
-	r = call_kosvmd("key-ls", json_object(), NULL, 0, row, &l, &call, &err);
-	if (r == 0 && l.format == FORMAT_TABLE)
-		table_print(l.t);
-	table_free(l.t);
-	call_done(&call);
-	return r < 0 ? cli_fail("key ls", &err) : 0;
+		return cli_usage(c, "unexpected argument %s", argv[optind]);
+	if (call_kosvmd(CALL_SHORT, "GET", url_new("/v1/keys"), NULL, &answer, &err) < 0)
+		return cli_fail(c, &err);
+	t = table_new(2);
+	table_add(t, (const char *const[]){ "ID", "COMMENT" });
+	json_array_foreach(json_object_get(answer, "keys"), i, k)
+	{
+		if (format == FORMAT_JSON)
+			cli_print_json(k);
+		else
+			table_add(t,
+				(const char *const[]){ cli_text(k, "id"), cli_text(k, "comment") });
+	}
+	if (format == FORMAT_TABLE)
+		table_print(t);
+	table_free(t);
+	json_decref(answer);
+	return 0;
 }
 
-static int rm(int argc, char **argv)
+static const struct cmd cmd_ls = {
+	.name = "key ls",
+	.args = "[--format table|json]",
+	.summary = "list the keys this host trusts",
+	.opts = (const struct opt[]){ { "format", OPT_LONG, "F",
+					      "table (default) or json (one object a line)" },
+		{ 0 } },
+	.fn = list,
+};
+
+static int rm(const struct cmd *c, int argc, char **argv)
 {
-	int r = cli_no_options("key", argc, argv, help);
+	const struct each how = {
+		.kind = CALL_SHORT, .method = "DELETE", .collection = "/v1/keys"
+	};
+	int r = cli_no_options(c, argc, argv);
 
 	if (r >= 0)
 		return r;
 	if (optind >= argc)
-		return cli_usage("key", "rm: expected ids of keys");
-	return call_each("key rm", "key-rm", "id", argc - optind, argv + optind, NULL, names_print);
+		return cli_usage(c, "expected ids of keys");
+	return each_name(c, &how, argc - optind, argv + optind);
 }
 
-int cmd_key(int argc, char **argv)
-{
-	static const struct subcmd subs[] = {
-		{ "gen", gen },
-		{ "trust", trust },
-		{ "ls", list },
-		{ "rm", rm },
-		{ 0 },
-	};
+static const struct cmd cmd_key_rm = {
+	.name = "key rm",
+	.args = "ID...",
+	.summary = "trust keys no longer",
+	.fn = rm,
+	.words = WORDS_KEYS,
+};
 
-	return cli_dispatch("key", subs, argc, argv, help);
-}
+static const struct cmd *const subs[] = { &cmd_gen, &cmd_trust, &cmd_ls, &cmd_key_rm, NULL };
+
+const struct cmd cmd_key = {
+	.name = "key",
+	.args = "gen|trust|ls|rm ...",
+	.summary = "signing keys",
+	.more = "The files are minisign's: `minisign -S` and `minisign -V` work with them.\n",
+	.subs = subs,
+};

@@ -1,34 +1,36 @@
+#include "logs.h"
+
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
-#include <base/io.h>
+#include <base/clock.h>
+#include <base/units.h>
 
-#include "cli.h"
+#include "call.h"
 #include "safe.h"
-
-static const char help[] =
-	"What the agent wrote to stdout comes on stdout, its stderr on stderr. A terminal\n"
-	"is shown control characters as '?'; a pipe or file gets every byte.\n\n"
-	"  -f, --follow       go on until the agent ends\n"
-	"  -t, --timestamps   put the time in front of each line\n"
-	"      --console      the boot console of its VM instead\n";
+#include "verbs.h"
+#include "when.h"
 
 #define RECORD_MAX 16384u
+
+struct printer {
+	const struct logs_want *want;
+	char buf[RECORD_MAX];
+	size_t len;
+	struct safe states[2]; /* a long line is cut into records, maybe in a character */
+};
 
 /*
  * "TIME stdout F text\n" (CRI): the text goes to its stream, a newline
  * follows a full one.
  */
-static void print_record(char *rec, size_t len, bool timestamps)
+static void print_record(struct printer *p, char *rec, size_t len)
 {
-	static struct safe states[2]; /* a long line is cut into records, maybe in a character */
 	char *end = rec + len;
 	char *stream = memchr(rec, ' ', len);
 	char *tag = stream ? memchr(stream + 1, ' ', (size_t)(end - stream - 1)) : NULL;
@@ -39,133 +41,183 @@ static void print_record(char *rec, size_t len, bool timestamps)
 		return;
 	err = tag - stream == 7 && memcmp(stream + 1, "stderr", 6) == 0;
 	f = err ? stderr : stdout;
-	safe_for_terminal(&states[err], fileno(f), tag + 3, (size_t)(end - tag - 3));
-	if (timestamps)
+	safe_for_terminal(&p->states[err], fileno(f), tag + 3, (size_t)(end - tag - 3));
+	if (p->want->timestamps)
 		(void)fprintf(f, "%.*s ", (int)(stream - rec), rec);
 	(void)fwrite(tag + 3, 1, (size_t)(end - tag - 3), f);
 	if (tag[1] == 'F')
 		(void)fputc('\n', f);
 }
 
-static int copy_records(int fd, bool timestamps, void (*interrupted)(const char *name),
-	const char *name, struct kerr *e)
+static void print_records(struct printer *p)
 {
-	_cleanup_free_ char *buf = malloc(RECORD_MAX);
-	sigset_t waiting;
-	size_t len = 0;
+	size_t pos = 0;
+	char *nl;
 
-	if (!buf)
-		return kerr_errno(e, ENOMEM, "logs");
-	(void)sigprocmask(SIG_BLOCK, NULL, &waiting);
-	(void)sigdelset(&waiting, SIGINT);
-	(void)sigdelset(&waiting, SIGTERM);
-	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		size_t pos = 0;
-		ssize_t n;
-		char *nl;
-
-		/* The caller's signals come here and nowhere else: output is never broken off. */
-		if (interrupted)
-			interrupted(name);
-		if (interrupted && ppoll(&p, 1, NULL, &waiting) < 0 && errno == EINTR)
-			continue;
-		n = read(fd, buf + len, RECORD_MAX - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return kerr_errno(e, errno, "logs");
-		if (n == 0)
-			return 0;
-		len += (size_t)n;
-		while ((nl = memchr(buf + pos, '\n', len - pos))) {
-			print_record(buf + pos, (size_t)(nl - buf) - pos, timestamps);
-			pos = (size_t)(nl - buf) + 1;
-		}
-		(void)fflush(stdout);
-		if (ferror(stdout))
-			return kerr_set(e, EPIPE, "standard output is closed");
-		memmove(buf, buf + pos, len - pos);
-		len -= pos;
-		if (len == RECORD_MAX)
-			len = 0; /* no record is that long: the file was damaged */
+	while ((nl = memchr(p->buf + pos, '\n', p->len - pos))) {
+		print_record(p, p->buf + pos, (size_t)(nl - p->buf) - pos);
+		pos = (size_t)(nl - p->buf) + 1;
 	}
+	memmove(p->buf, p->buf + pos, p->len - pos);
+	p->len -= pos;
+	if (p->len == RECORD_MAX)
+		p->len = 0; /* no record is that long: the file was damaged */
 }
 
-static int copy_console(int fd, struct kerr *e)
+static int flush_output(struct kerr *e)
 {
-	struct safe safe = { 0 };
-	char buf[4096];
-	ssize_t n;
-
-	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		size_t kept = 0;
-
-		/* A serial line ends its lines with both. */
-		for (ssize_t i = 0; i < n; i++) {
-			if (buf[i] != '\r')
-				buf[kept++] = buf[i];
-		}
-		safe_for_terminal(&safe, STDOUT_FILENO, buf, kept);
-		(void)fwrite(buf, 1, kept, stdout);
-	}
-	return n < 0 ? kerr_errno(e, errno, "logs") : 0;
-}
-
-static int logs(const char *name, bool follow, bool console, bool timestamps,
-	void (*interrupted)(const char *name), struct kerr *e)
-{
-	struct call call = CALL_INIT;
-	int r = call_kosvmd("logs",
-		json_pack("{s:s, s:b, s:b}", "name", name, "follow", follow, "console", console),
-		NULL, 0, NULL, NULL, &call, e);
-
-	if (r == 0 && call.fd < 0)
-		r = kerr_set(e, EPROTO, "kosvmd gave no stream");
-	if (r == 0)
-		r = console ? copy_console(call.fd, e)
-			    : copy_records(call.fd, timestamps, interrupted, name, e);
-	call_done(&call);
-	return r;
-}
-
-int logs_follow(const char *name, void (*interrupted)(const char *name), struct kerr *e)
-{
-	return logs(name, true, false, false, interrupted, e);
-}
-
-int cmd_logs(int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "follow", no_argument, NULL, 'f' },
-		{ "timestamps", no_argument, NULL, 't' },
-		{ "console", no_argument, NULL, 'c' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct kerr err = { 0 };
-	bool follow = false;
-	bool console = false;
-	bool timestamps = false;
-	int c;
-
-	while ((c = getopt_long(argc, argv, "+fth", options, NULL)) != -1) {
-		if (c == 'f')
-			follow = true;
-		else if (c == 't')
-			timestamps = true;
-		else if (c == 'c')
-			console = true;
-		else if (c == 'h')
-			return cli_help("logs", help);
-		else
-			return cli_usage("logs", "see above");
-	}
-	if (argc - optind != 1)
-		return cli_usage("logs", "expected the name of one agent");
-	if (follow && console)
-		return cli_usage("logs", "--console cannot be followed");
-	if (logs(argv[optind], follow, console, timestamps, NULL, &err) < 0)
-		return cli_fail("logs", &err);
+	if (fflush(stdout) < 0 || ferror(stdout))
+		return kerr_set(e, EPIPE, "standard output is closed");
 	return 0;
 }
+
+static int take_records(void *user, char *data, size_t len, struct kerr *e)
+{
+	struct printer *p = user;
+
+	while (len > 0) {
+		size_t n = RECORD_MAX - p->len < len ? RECORD_MAX - p->len : len;
+
+		memcpy(p->buf + p->len, data, n);
+		p->len += n;
+		data += n;
+		len -= n;
+		print_records(p);
+	}
+	return flush_output(e);
+}
+
+static int wake(void *user, struct kerr *e)
+{
+	const struct logs_want *w = ((struct printer *)user)->want;
+
+	return w->wake(w->user, e);
+}
+
+int logs_print(const struct logs_want *w, struct kerr *e)
+{
+	_cleanup_free_ struct printer *p = calloc(1, sizeof(*p));
+	struct url *u = url_agent(w->name, "logs");
+	const struct call_reader reader = {
+		.chunk = take_records,
+		.user = p,
+		.wake_fd = w->wake_fd,
+		.wake = w->wake ? wake : NULL,
+	};
+
+	if (!p)
+		abort();
+	p->want = w;
+	if (w->follow)
+		url_query(u, "follow", "true");
+	if (w->since_ns)
+		url_query_u64(u, "since", w->since_ns);
+	if (w->until_ns)
+		url_query_u64(u, "until", w->until_ns);
+	if (w->tail)
+		url_query(u, "tail", w->tail);
+	if (w->no_stdout)
+		url_query(u, "stdout", "false");
+	if (w->no_stderr)
+		url_query(u, "stderr", "false");
+	return call_read(u, &reader, e);
+}
+
+static int take_console(void *user, char *data, size_t len, struct kerr *e)
+{
+	size_t kept = 0;
+
+	/* A serial line ends its lines with both. */
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] != '\r')
+			data[kept++] = data[i];
+	}
+	safe_for_terminal(user, STDOUT_FILENO, data, kept);
+	(void)fwrite(data, 1, kept, stdout);
+	return flush_output(e);
+}
+
+static int print_console(const char *name, struct kerr *e)
+{
+	struct safe safe = { 0 };
+	const struct call_reader reader = { .chunk = take_console, .user = &safe };
+
+	return call_read(url_agent(name, "console"), &reader, e);
+}
+
+enum { CONSOLE = OPT_LONG, SINCE, UNTIL, ONLY_STDOUT, ONLY_STDERR };
+
+static int moment(const struct cmd *c, const char *option, uint64_t *ret)
+{
+	if (when_parse(optarg, clock_real_ns(), ret) == 0)
+		return 0;
+	return cli_usage(c, "--%s %s: expected a time such as 10m (ago) or 2026-01-02T03:04:05Z",
+		option, optarg);
+}
+
+static int tail(const struct cmd *c, struct logs_want *w)
+{
+	uint64_t n;
+
+	w->tail = strcmp(optarg, "all") == 0 ? NULL : optarg;
+	if (!w->tail || units_parse_u64(optarg, 1000000000, &n) == 0)
+		return 0;
+	return cli_usage(c, "--tail %s: expected a number of lines, or all", optarg);
+}
+
+static int logs(const struct cmd *c, int argc, char **argv)
+{
+	struct logs_want w = { 0 };
+	struct kerr err = { 0 };
+	bool console = false;
+	int o;
+	int r = 0;
+
+	while (r == 0 && (o = cli_opt(c, argc, argv)) > 0) {
+		if (o == 'f')
+			w.follow = true;
+		else if (o == 't')
+			w.timestamps = true;
+		else if (o == CONSOLE)
+			console = true;
+		else if (o == 'n')
+			r = tail(c, &w);
+		else if (o == ONLY_STDOUT)
+			w.no_stderr = true;
+		else if (o == ONLY_STDERR)
+			w.no_stdout = true;
+		else
+			r = moment(c, o == SINCE ? "since" : "until",
+				o == SINCE ? &w.since_ns : &w.until_ns);
+	}
+	if (r != 0)
+		return r;
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
+	if (argc - optind != 1)
+		return cli_usage(c, "expected the name of one agent");
+	if (w.follow && console)
+		return cli_usage(c, "--console cannot be followed");
+	w.name = argv[optind];
+	r = console ? print_console(w.name, &err) : logs_print(&w, &err);
+	return r < 0 ? cli_fail(c, &err) : 0;
+}
+
+const struct cmd cmd_logs = {
+	.name = "logs",
+	.args = "[-f] [-t] [-n LINES] [--since TIME] [--until TIME] [--console] NAME",
+	.summary = "print what an agent wrote",
+	.more = "What the agent wrote to stdout comes on stdout, its stderr on stderr. A terminal\n"
+		"is shown control characters as '?'; a pipe or file gets every byte.\n",
+	.opts = (const struct opt[]){ { "follow", 'f', NULL, "go on until the agent ends" },
+		{ "timestamps", 't', NULL, "put the time in front of each line" },
+		{ "tail", 'n', "LINES", "only so many of the last lines (default: all)" },
+		{ "since", SINCE, "TIME",
+			"only what came after: 10m ago, or 2026-01-02T03:04:05Z" },
+		{ "until", UNTIL, "TIME", "only what came before" },
+		{ "stdout", ONLY_STDOUT, NULL, "no stderr" },
+		{ "stderr", ONLY_STDERR, NULL, "no stdout" },
+		{ "console", CONSOLE, NULL, "the boot console of its VM instead" }, { 0 } },
+	.fn = logs,
+	.words = WORDS_AGENTS,
+};

@@ -12,14 +12,10 @@
 #include <manifests/manifest.h>
 #include <manifests/minisign.h>
 
-#include "cli.h"
+#include "files.h"
+#include "print.h"
 #include "secret.h"
-
-static const char help[] =
-	"  manifest check FILE              say whether the manifest is well-formed\n"
-	"  manifest sign FILE --key KEY     check it and write FILE.minisig\n"
-	"  manifest verify FILE --pub PUB   check signature and manifest\n\n"
-	"See kosvm-manifest(5).\n";
+#include "verbs.h"
 
 struct text {
 	char *data;
@@ -48,50 +44,47 @@ static int parse_text(const char *path, const struct text *t, struct kerr *e)
 	return r;
 }
 
-/* One file and one option with a value. Returns -1 to go on, else the exit code. */
+/* One file and, when c takes one, an option with a value. Returns -1 to go on, else the exit code.
+ */
 static int parse_args(
-	int argc, char **argv, const char *option, const char **ret_file, const char **ret_value)
+	const struct cmd *c, int argc, char **argv, const char **ret_file, const char **ret_value)
 {
-	const struct option options[] = {
-		{ option, required_argument, NULL, 'o' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	int c;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'o')
-			*ret_value = optarg;
-		else if (c == 'h')
-			return cli_help("manifest", help);
-		else
-			return cli_usage("manifest", "see above");
-	}
+	while ((o = cli_opt(c, argc, argv)) > 0)
+		*ret_value = optarg;
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (argc - optind != 1)
-		return cli_usage("manifest", "%s: expected one manifest", argv[0]);
-	if (!*ret_value)
-		return cli_usage("manifest", "%s: expected --%s FILE", argv[0], option);
+		return cli_usage(c, "expected one manifest");
+	if (c->opts && !*ret_value)
+		return cli_usage(c, "expected --%s FILE", c->opts->name);
 	*ret_file = argv[optind];
 	return -1;
 }
 
-static int check(int argc, char **argv)
+static int check(const struct cmd *c, int argc, char **argv)
 {
 	_cleanup_text_ struct text t = { 0 };
 	struct kerr err = { 0 };
-	const char *file;
-	int r = cli_no_options("manifest", argc, argv, help);
+	const char *file = NULL;
+	int r = parse_args(c, argc, argv, &file, NULL);
 
 	if (r >= 0)
 		return r;
-	if (argc - optind != 1)
-		return cli_usage("manifest", "check: expected one manifest");
-	file = argv[optind];
 	r = text_read(file, MANIFEST_MAX_BYTES, &t, &err);
 	if (r == 0)
 		r = parse_text(file, &t, &err);
-	return r < 0 ? cli_fail("manifest check", &err) : 0;
+	return r < 0 ? cli_fail(c, &err) : 0;
 }
+
+static const struct cmd cmd_check = {
+	.name = "manifest check",
+	.args = "FILE",
+	.summary = "say whether a manifest is well-formed",
+	.fn = check,
+	.words = WORDS_FILES,
+};
 
 static int sign_text(const char *file, const struct text *t, const char *key_file, struct kerr *e)
 {
@@ -127,13 +120,13 @@ static int sign_text(const char *file, const struct text *t, const char *key_fil
 	return r;
 }
 
-static int sign(int argc, char **argv)
+static int sign(const struct cmd *c, int argc, char **argv)
 {
 	_cleanup_text_ struct text t = { 0 };
 	struct kerr err = { 0 };
 	const char *file = NULL;
 	const char *key = NULL;
-	int r = parse_args(argc, argv, "key", &file, &key);
+	int r = parse_args(c, argc, argv, &file, &key);
 
 	if (r >= 0)
 		return r;
@@ -144,10 +137,19 @@ static int sign(int argc, char **argv)
 		r = parse_text(file, &t, &err);
 	if (r == 0)
 		r = sign_text(file, &t, key, &err);
-	return r < 0 ? cli_fail("manifest sign", &err) : 0;
+	return r < 0 ? cli_fail(c, &err) : 0;
 }
 
-static int verify(int argc, char **argv)
+static const struct cmd cmd_sign = {
+	.name = "manifest sign",
+	.args = "FILE --key KEY",
+	.summary = "check a manifest and write FILE.minisig",
+	.opts = (const struct opt[]){ { "key", OPT_LONG, "KEY", "the secret key" }, { 0 } },
+	.fn = sign,
+	.words = WORDS_FILES,
+};
+
+static int verify(const struct cmd *c, int argc, char **argv)
 {
 	_cleanup_text_ struct text t = { 0 };
 	_cleanup_text_ struct text pub_text = { 0 };
@@ -158,7 +160,7 @@ static int verify(int argc, char **argv)
 	struct kerr err = { 0 };
 	const char *file = NULL;
 	const char *pub_file = NULL;
-	int r = parse_args(argc, argv, "pub", &file, &pub_file);
+	int r = parse_args(c, argc, argv, &file, &pub_file);
 
 	if (r >= 0)
 		return r;
@@ -179,20 +181,27 @@ static int verify(int argc, char **argv)
 	if (r == 0)
 		r = parse_text(file, &t, &err);
 	if (r < 0)
-		return cli_fail("manifest verify", &err);
+		return cli_fail(c, &err);
 	cli_print_safe(comment);
 	(void)putchar('\n');
 	return 0;
 }
 
-int cmd_manifest(int argc, char **argv)
-{
-	static const struct subcmd subs[] = {
-		{ "check", check },
-		{ "sign", sign },
-		{ "verify", verify },
-		{ 0 },
-	};
+static const struct cmd cmd_verify = {
+	.name = "manifest verify",
+	.args = "FILE --pub PUB",
+	.summary = "check FILE.minisig and the manifest",
+	.opts = (const struct opt[]){ { "pub", OPT_LONG, "PUB", "the public key" }, { 0 } },
+	.fn = verify,
+	.words = WORDS_FILES,
+};
 
-	return cli_dispatch("manifest", subs, argc, argv, help);
-}
+static const struct cmd *const subs[] = { &cmd_check, &cmd_sign, &cmd_verify, NULL };
+
+const struct cmd cmd_manifest = {
+	.name = "manifest",
+	.args = "check|sign|verify ...",
+	.summary = "sign and check manifests",
+	.more = "See kosvm-manifest(5).\n",
+	.subs = subs,
+};

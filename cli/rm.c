@@ -1,34 +1,32 @@
 #include <getopt.h>
 
-#include "names.h"
+#include "each.h"
+#include "verbs.h"
 
-static bool force;
-
-static json_t *make(void)
+static int rm(const struct cmd *c, int argc, char **argv)
 {
-	return json_pack("{s:b}", "force", force);
-}
-
-int cmd_rm(int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "force", no_argument, NULL, 'f' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+	struct each how = {
+		.kind = CALL_LONG,
+		.method = "DELETE",
+		.collection = "/v1/agents",
 	};
-	int c;
+	int o;
 
-	while ((c = getopt_long(argc, argv, "+fh", options, NULL)) != -1) {
-		if (c == 'f')
-			force = true;
-		else if (c == 'h')
-			return cli_help("rm",
-				"The state disk and the logs go too, for good.\n\n"
-				"  -f, --force   end a running agent first\n");
-		else
-			return cli_usage("rm", "see above");
-	}
+	while ((o = cli_opt(c, argc, argv)) > 0)
+		how.query_key = "force";
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (optind >= argc)
-		return cli_usage("rm", "expected names of agents");
-	return names_each("rm", "rm", argc - optind, argv + optind, make, names_print);
+		return cli_usage(c, "expected names of agents");
+	return each_name(c, &how, argc - optind, argv + optind);
 }
+
+const struct cmd cmd_rm = {
+	.name = "rm",
+	.args = "[-f] NAME...",
+	.summary = "remove agents and their state",
+	.more = "The state disk and the logs go too, for good.\n",
+	.opts = (const struct opt[]){ { "force", 'f', NULL, "end a running agent first" }, { 0 } },
+	.fn = rm,
+	.words = WORDS_AGENTS,
+};

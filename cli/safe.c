@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include "cli.h"
-
 /* Whether c may follow what was read; keeps count of the continuation bytes of UTF-8. */
 static bool harmless(struct safe *s, unsigned char c, bool lines)
 {
@@ -57,9 +55,4 @@ void safe_print(FILE *f, const char *text)
 		safe_filter(&s, &c, 1, false);
 		(void)fputc(c, f);
 	}
-}
-
-void cli_print_safe(const char *s)
-{
-	safe_print(stdout, s);
 }

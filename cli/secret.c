@@ -14,7 +14,7 @@
 #include <base/cleanup.h>
 #include <base/io.h>
 
-#include "cli.h"
+#include "files.h"
 
 #define PASSWORD_MAX 1024
 

@@ -12,15 +12,9 @@
 #include <base/io.h>
 #include <base/units.h>
 
-#include "cli.h"
+#include "call.h"
 #include "safe.h"
-
-static const char help[] =
-	"Opens a vsock stream to the agent. With LINE arguments each is sent with a\n"
-	"newline and one line of answer is printed for it. Without, standard input goes to\n"
-	"the agent and what it sends to standard output, until both have ended.\n\n"
-	"  -p, --port N    the agent's vsock port (default 5000; above 1026)\n"
-	"      --wait T    try again while nobody listens there (default 10s)\n";
+#include "verbs.h"
 
 #define RETRY_NS (100 * CLOCK_NS_PER_MS)
 
@@ -31,16 +25,9 @@ static int open_stream(const char *name, uint64_t port, uint64_t wait_ns, int *r
 	uint64_t deadline = clock_mono_ns() + wait_ns;
 
 	for (;;) {
-		struct call call = CALL_INIT;
-		int r = call_kosvmd("connect",
-			json_pack("{s:s, s:I}", "name", name, "port", (json_int_t)port), NULL, 0,
-			NULL, NULL, &call, e);
+		int r = call_stream(url_agent(name, "connect"),
+			json_pack("{s:I}", "port", (json_int_t)port), ret, e);
 
-		if (r == 0 && call.fd < 0)
-			r = kerr_set(e, EPROTO, "kosvmd gave no stream");
-		if (r == 0)
-			*ret = steal_fd(&call.fd);
-		call_done(&call);
 		if (r != -ECONNREFUSED || clock_mono_ns() >= deadline)
 			return r;
 		(void)nanosleep(&pause, NULL);
@@ -155,40 +142,49 @@ static int converse(int fd, struct kerr *e)
 	return 0;
 }
 
-int cmd_send(int argc, char **argv)
+static int send_to(const struct cmd *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "port", required_argument, NULL, 'p' },
-		{ "wait", required_argument, NULL, 'w' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	_cleanup_close_ int fd = -1;
 	struct kerr err = { 0 };
 	uint64_t port = 5000;
 	uint64_t wait_ns = 10 * CLOCK_NS_PER_S;
-	int c;
+	json_t *name;
+	int o;
 	int r;
 
-	while ((c = getopt_long(argc, argv, "+p:h", options, NULL)) != -1) {
-		if (c == 'p') {
-			if (units_parse_u64(optarg, UINT32_MAX - 1, &port) < 0)
-				return cli_usage("send", "--port %s: expected a number", optarg);
-		} else if (c == 'w') {
-			if (units_parse_duration(optarg, &wait_ns) < 0)
-				return cli_usage("send",
-					"--wait %s: expected a duration such as 10s", optarg);
-		} else if (c == 'h') {
-			return cli_help("send", help);
-		} else {
-			return cli_usage("send", "see above");
-		}
+	while ((o = cli_opt(c, argc, argv)) > 0) {
+		if (o == 'p' && units_parse_u64(optarg, UINT32_MAX - 1, &port) < 0)
+			return cli_usage(c, "--port %s: expected a number", optarg);
+		if (o == OPT_LONG && units_parse_duration(optarg, &wait_ns) < 0)
+			return cli_usage(c, "--wait %s: expected a duration such as 10s", optarg);
 	}
+	if (o != -1)
+		return CLI_OPT_EXIT(o);
 	if (optind >= argc)
-		return cli_usage("send", "expected the name of an agent");
+		return cli_usage(c, "expected the name of an agent");
+	name = call_string("the name", argv[optind], &err);
+	json_decref(name);
+	if (!name)
+		return cli_fail(c, &err);
 	r = open_stream(argv[optind], port, wait_ns, &fd, &err);
 	if (r == 0)
 		r = optind + 1 < argc ? ask_lines(fd, argv + optind + 1, argc - optind - 1, &err)
 				      : converse(fd, &err);
-	return r < 0 ? cli_fail("send", &err) : 0;
+	return r < 0 ? cli_fail(c, &err) : 0;
 }
+
+const struct cmd cmd_send = {
+	.name = "send",
+	.args = "[-p PORT] [--wait TIME] NAME [LINE...]",
+	.summary = "talk to an agent over vsock",
+	.more = "Opens a vsock stream to the agent. With LINE arguments each is sent with a\n"
+		"newline and one line of answer is printed for it. Without, standard input goes to\n"
+		"the agent and what it sends to standard output, until both have ended.\n",
+	.opts = (const struct opt[]){ { "port", 'p', "PORT",
+					      "the agent's vsock port (default 5000; above 1026)" },
+		{ "wait", OPT_LONG, "TIME", "try again while nobody listens there (default 10s)" },
+		{ 0 } },
+	.fn = send_to,
+	.rest = true,
+	.words = WORDS_AGENTS,
+};

@@ -1,14 +1,15 @@
-#include <getopt.h>
+#include "each.h"
+#include "verbs.h"
 
-#include "names.h"
-
-int cmd_start(int argc, char **argv)
+static int start(const struct cmd *c, int argc, char **argv)
 {
-	int r = cli_no_options("start", argc, argv, NULL);
-
-	if (r >= 0)
-		return r;
-	if (optind >= argc)
-		return cli_usage("start", "expected names of agents");
-	return names_each("start", "start", argc - optind, argv + optind, NULL, names_print);
+	return each_agent(c, "start", argc, argv, NULL);
 }
+
+const struct cmd cmd_start = {
+	.name = "start",
+	.args = "NAME...",
+	.summary = "start created or stopped agents; their state goes on",
+	.fn = start,
+	.words = WORDS_AGENTS,
+};

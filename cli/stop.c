@@ -3,50 +3,82 @@
 #include <base/clock.h>
 #include <base/units.h>
 
-#include "names.h"
+#include "each.h"
+#include "grace.h"
+#include "verbs.h"
 
-static const char help[] =
-	"The agent gets SIGTERM, its state is synced and unmounted, and the VM switches\n"
-	"itself off. What does not end in time is ended from outside.\n\n"
-	"  -t, --timeout T   grace for the agent, such as 30s (default: the manifest's)\n"
-	"      --kill        end the VM at once, as if the power went\n";
-
-static uint64_t grace_ms;
-static bool kill_now;
-
-static json_t *make(void)
+json_t *grace_parse(const char *text)
 {
-	return json_pack("{s:I, s:b}", "grace_ms", (json_int_t)grace_ms, "kill", kill_now);
+	uint64_t ns;
+
+	if (units_parse_duration(text, &ns) < 0 || ns > 86400 * CLOCK_NS_PER_S)
+		return NULL;
+	/* 0 would be the manifest's. */
+	return json_pack(
+		"{s:I}", "grace_ms", (json_int_t)(ns < CLOCK_NS_PER_MS ? 1 : ns / CLOCK_NS_PER_MS));
 }
 
-int cmd_stop(int argc, char **argv)
+/* stop and restart. */
+static int end(const struct cmd *c, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "timeout", required_argument, NULL, 't' },
-		{ "kill", no_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+	struct each how = {
+		.kind = CALL_LONG,
+		.method = "POST",
+		.collection = "/v1/agents",
+		.action = c->name,
 	};
-	uint64_t ns = 0;
-	int c;
+	json_t *body = NULL;
+	int o;
+	int r;
 
-	optind = 0; /* `run` calls this after its own options */
-	while ((c = getopt_long(argc, argv, "+t:h", options, NULL)) != -1) {
-		if (c == 't') {
-			if (units_parse_duration(optarg, &ns) < 0 || ns > 86400 * CLOCK_NS_PER_S)
-				return cli_usage("stop",
-					"--timeout %s: expected a duration such as 30s", optarg);
-			/* 0 would be the manifest's. */
-			grace_ms = ns < CLOCK_NS_PER_MS ? 1 : ns / CLOCK_NS_PER_MS;
-		} else if (c == 'k') {
-			kill_now = true;
-		} else if (c == 'h') {
-			return cli_help("stop", help);
-		} else {
-			return cli_usage("stop", "see above");
+	while ((o = cli_opt(c, argc, argv)) > 0) {
+		if (o == OPT_LONG) {
+			how.action = "kill";
+			continue;
 		}
+		json_decref(body);
+		body = grace_parse(optarg);
+		if (!body)
+			return cli_usage(
+				c, "--timeout %s: expected a duration such as 30s", optarg);
 	}
-	if (optind >= argc)
-		return cli_usage("stop", "expected names of agents");
-	return names_each("stop", "stop", argc - optind, argv + optind, make, names_print);
+	if (o != -1)
+		r = CLI_OPT_EXIT(o);
+	else if (optind >= argc)
+		r = cli_usage(c, "expected names of agents");
+	else {
+		how.body = how.action == c->name ? body : NULL;
+		r = each_name(c, &how, argc - optind, argv + optind);
+	}
+	json_decref(body);
+	return r;
 }
+
+const struct cmd cmd_stop = {
+	.name = "stop",
+	.args = "[-t TIME] [--kill] NAME...",
+	.summary = "end agents in good order",
+	.more = "The agent gets SIGTERM, its state is synced and unmounted, and the VM switches\n"
+		"itself off. What does not end in time is ended from outside.\n",
+	.opts =
+		(const struct opt[]){
+			{ "timeout", 't', "TIME",
+				"grace for the agent, such as 30s (default: the manifest's)" },
+			{ "kill", OPT_LONG, NULL, "end the VM at once, as if the power went" },
+			{ 0 } },
+	.fn = end,
+	.words = WORDS_AGENTS,
+};
+
+const struct cmd cmd_restart = {
+	.name = "restart",
+	.args = "[-t TIME] NAME...",
+	.summary = "end agents in good order and start them again",
+	.opts =
+		(const struct opt[]){
+			{ "timeout", 't', "TIME",
+				"grace for the agent, such as 30s (default: the manifest's)" },
+			{ 0 } },
+	.fn = end,
+	.words = WORDS_AGENTS,
+};

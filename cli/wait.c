@@ -1,11 +1,12 @@
-#include <getopt.h>
 #include <stdio.h>
 
-#include "names.h"
+#include "each.h"
+#include "print.h"
+#include "verbs.h"
 
-static void print_code(const char *name, const struct call *c)
+static void print_code(const char *name, const json_t *ok)
 {
-	const json_t *code = json_object_get(c->ok, "exit_code");
+	const json_t *code = json_object_get(ok, "exit_code");
 
 	if (json_is_integer(code)) {
 		(void)printf("%lld\n", (long long)json_integer_value(code));
@@ -15,17 +16,19 @@ static void print_code(const char *name, const struct call *c)
 	(void)puts("-1");
 	(void)fprintf(stderr, "kosvm wait: agent %s: ", name);
 	(void)fflush(stderr);
-	(void)fprintf(stderr, "%s\n", cli_text(c->ok, "state"));
+	(void)fprintf(stderr, "%s\n", cli_text(ok, "state"));
 }
 
-int cmd_wait(int argc, char **argv)
+static int wait_for(const struct cmd *c, int argc, char **argv)
 {
-	int r = cli_no_options("wait", argc, argv,
-		"Prints one exit code a line, -1 for an agent whose VM ended first.\n");
-
-	if (r >= 0)
-		return r;
-	if (optind >= argc)
-		return cli_usage("wait", "expected names of agents");
-	return names_each("wait", "wait", argc - optind, argv + optind, NULL, print_code);
+	return each_agent(c, "wait", argc, argv, print_code);
 }
+
+const struct cmd cmd_wait = {
+	.name = "wait",
+	.args = "NAME...",
+	.summary = "wait for agents to end and print their exit codes",
+	.more = "Prints one exit code a line, -1 for an agent whose VM ended first.\n",
+	.fn = wait_for,
+	.words = WORDS_AGENTS,
+};

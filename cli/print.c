@@ -1,11 +1,15 @@
+#include "print.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
+#include <base/units.h>
 
-#include "cli.h"
 #include "safe.h"
 
 #define TABLE_COLUMNS_MAX 10u
@@ -105,8 +109,54 @@ const char *cli_text(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
+uint64_t cli_u64(const json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+/* A terminal would obey the controls of ISO 6429 that JSON does not escape. */
+static size_t json_flags(void)
+{
+	return isatty(STDOUT_FILENO) ? JSON_ENSURE_ASCII : 0;
+}
+
 void cli_print_json(const json_t *o)
 {
-	if (json_dumpf(o, stdout, JSON_COMPACT) == 0)
+	if (json_dumpf(o, stdout, JSON_COMPACT | json_flags()) == 0)
 		(void)putchar('\n');
+}
+
+void cli_print_pretty(const json_t *o)
+{
+	if (json_dumpf(o, stdout, JSON_INDENT(2) | json_flags()) == 0)
+		(void)putchar('\n');
+}
+
+void cli_print_safe(const char *s)
+{
+	safe_print(stdout, s);
+}
+
+void cli_age(const json_t *o, const char *key, char *buf, size_t len)
+{
+	uint64_t then = cli_u64(o, key);
+	uint64_t now = clock_real_ns();
+
+	if (then == 0)
+		(void)snprintf(buf, len, "-");
+	else
+		units_format_duration(now > then ? now - then : 0, buf, len);
+}
+
+int print_take_error(const json_t *err, struct kerr *e)
+{
+	const char *text = cli_text(err, "message");
+	json_int_t code = json_integer_value(json_object_get(err, "errno"));
+
+	if (!json_is_object(err))
+		return 0;
+	return kerr_set(e, code > 0 && code < 4096 ? (int)code : EIO, "%s",
+		*text ? text : "kosvmd gave no reason");
 }
