@@ -184,14 +184,10 @@ static int run(struct kerr *e)
 	struct sup s = { .images_fd = -1,
 		.keys_fd = -1,
 		.agents_fd = -1,
-		.listen_fd = -1,
-		.listener = LOOP_FD_INIT,
-		.listener_pause = LOOP_TIMER_INIT,
 		.started_ns = clock_real_ns(),
 		.notify = NOTIFY_INIT };
 	int r;
 
-	LIST_INIT(&s.clients);
 	LIST_INIT(&s.agents);
 	LIST_INIT(&s.panics);
 	r = minisign_init(e);

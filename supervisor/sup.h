@@ -12,7 +12,6 @@
 #include "notify.h"
 
 struct agent;
-struct client;
 struct exchange;
 struct http;
 struct panic;
@@ -32,11 +31,6 @@ struct sup {
 	int agents_fd;
 	char vmm_program[512];
 	char init_program[512];
-	struct loop_fd listener;
-	struct loop_timer listener_pause;
-	int listen_fd;
-	unsigned client_count;
-	LIST_HEAD(client_list, client) clients;
 	LIST_HEAD(agent_list, agent) agents;
 	LIST_HEAD(panic_list, panic) panics; /* that stand; panic.h */
 	struct events events;
@@ -46,8 +40,6 @@ struct sup {
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */
 };
-
-#define SUP_MAX_CLIENTS 256u
 
 /* Starts to listen; api_done closes all clients. */
 int api_listen(struct sup *s, struct kerr *e);

@@ -8,15 +8,13 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/io.h>
-#include <wire/api_proto.h>
+
+#include "call.h"
 
 #define CHUNK 4096u
 
@@ -28,39 +26,6 @@ struct stream {
 static uint8_t pattern(size_t stream, size_t at)
 {
 	return (uint8_t)((stream * 2654435761u + at * 40503u + (at >> 8)) >> 7);
-}
-
-static int ask(
-	const struct api_paths *paths, const char *name, unsigned port, int *ret_fd, struct kerr *e)
-{
-	_cleanup_close_ int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	json_t *msg = json_pack("{s:i, s:s, s:s, s:i}", "api", API_VERSION, "verb", "connect",
-		"name", name, "port", (int)port);
-	size_t nfds = 0;
-	int r;
-
-	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%.100s", paths->socket);
-	if (connect(sock, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		r = kerr_errno(e, errno, "%s", paths->socket);
-	else
-		r = api_send(sock, msg, NULL, 0, e);
-	json_decref(msg);
-	if (r < 0)
-		return r;
-	msg = NULL;
-	r = api_recv(sock, &msg, ret_fd, 1, &nfds, e);
-	if (r == 1 && nfds != 1) {
-		const json_t *error = json_object_get(msg, "error");
-
-		r = kerr_set(e, EPROTO, "%s",
-			json_is_object(error) ? json_string_value(json_object_get(error, "message"))
-					      : "kosvmd gave no stream");
-	} else if (r == 0) {
-		r = kerr_set(e, EPROTO, "kosvmd ended");
-	}
-	json_decref(msg);
-	return r < 0 ? r : io_set_nonblock(*ret_fd, 1);
 }
 
 static bool step(size_t index, struct stream *s, struct pollfd *p, size_t bytes)
@@ -128,7 +93,6 @@ int main(int argc, char **argv)
 	struct rlimit files = { 4096, 4096 };
 	_cleanup_free_ struct pollfd *p = NULL;
 	_cleanup_free_ struct stream *s = NULL;
-	struct api_paths paths;
 	struct kerr e = { 0 };
 	size_t count = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
 
@@ -139,11 +103,14 @@ int main(int argc, char **argv)
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	p = calloc(count, sizeof(*p));
 	s = calloc(count, sizeof(*s));
-	if (!p || !s || api_paths_get(&paths, &e) < 0)
+	if (!p || !s)
 		return 1;
 	for (size_t i = 0; i < count; i++) {
 		p[i].events = POLLIN | POLLOUT;
-		if (ask(&paths, argv[1], (unsigned)strtoul(argv[2], NULL, 10), &p[i].fd, &e) < 0) {
+		if (call_stream(url_agent(argv[1], "connect"),
+			    json_pack("{s:i}", "port", (int)strtoul(argv[2], NULL, 10)), &p[i].fd,
+			    &e) < 0 ||
+			io_set_nonblock(p[i].fd, 1) < 0) {
 			(void)fprintf(stderr, "stream %zu: %s\n", i, e.msg);
 			return 1;
 		}

@@ -8,16 +8,18 @@
 #include <base/kerr.h>
 
 /*
- * Requests of the command line to kosvmd: one request a connection, over a
- * SOCK_SEQPACKET unix socket; every message is one JSON object of at most
- * API_MSG_MAX bytes, with file descriptors beside it. The CLI opens the
- * files its user named, so kosvmd never follows a user's path.
+ * Beside the HTTP interface of kosvmd (docs/openapi.yaml): descriptors, which
+ * HTTP cannot carry, on the SOCK_SEQPACKET socket RUN/kosvmd.fds. Every
+ * message is one JSON object of at most API_MSG_MAX bytes, with descriptors
+ * beside it. The command line opens the files its user named, so kosvmd
+ * never follows a user's path; and gets the streams to guests themselves, so
+ * kosvmd is not in their way. Workers of kosvmd talk by the same messages.
  *
- *   request:  {"api": 1, "verb": "run", …arguments of the verb}
- *   replies:  {"progress": "text"} or {"data": {…}} any number of times, then
- *             {"ok": {…}} or {"error": {"code": ERRNO, "message": "one line"}}
+ *   {"give": N} with N descriptors -> {"ok": {"tokens": [TOKEN, …]}}
+ *   {"take": TOKEN}                -> {"ok": {}} with the descriptor
+ *   or                                {"error": {"errno": N, "code": "ENOENT", "message": "one line"}}
  */
-#define API_VERSION 1
+#define API_VERSION 1 /* of the HTTP interface */
 #define API_MSG_MAX 131072u
 
 /* In what kosvmd says on its ready descriptor when it gives way to one that runs: ask that one. */
