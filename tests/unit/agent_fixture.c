@@ -52,9 +52,8 @@ void af_open(void)
 	af.sup.loop = fx_loop;
 	(void)mkdirat(fx_dir, "agents", 0700);
 	af.sup.agents_fd = openat(fx_dir, "agents", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	af.sup.images_fd = af.sup.keys_fd = af.sup.listen_fd = -1;
+	af.sup.images_fd = af.sup.keys_fd = -1;
 	LIST_INIT(&af.sup.agents);
-	LIST_INIT(&af.sup.clients);
 	LIST_INIT(&af.sup.panics);
 	LIST_INIT(&af.sup.events.watchers);
 	af.sup.ending = false;
