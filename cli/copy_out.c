@@ -38,13 +38,14 @@ static int take_end(struct receiver *v, const struct guest_frame_hdr *h, const u
 	return code == 0 ? 0 : kerr_set(v->e, EIO, "the guest failed with code %d", code);
 }
 
-/* The next piece of the archive: its length, 0 at the end, -errno. */
+/* The next piece of the archive: its length, 0 at the end (*ret is NULL then), -errno. */
 static ssize_t next_piece(struct receiver *v, const void **ret)
 {
 	struct guest_frame_hdr h;
 	uint8_t *payload;
 	int r;
 
+	*ret = NULL;
 	while (!v->ended) {
 		r = frames_wait(v->f, &h, &payload);
 		if (r < 0) {

@@ -51,13 +51,15 @@ static int parse_args(
 {
 	int o;
 
-	while ((o = cli_opt(c, argc, argv)) > 0)
-		*ret_value = optarg;
+	while ((o = cli_opt(c, argc, argv)) > 0) {
+		if (ret_value)
+			*ret_value = optarg;
+	}
 	if (o != -1)
 		return CLI_OPT_EXIT(o);
 	if (argc - optind != 1)
 		return cli_usage(c, "expected one manifest");
-	if (c->opts && !*ret_value)
+	if (ret_value && !*ret_value)
 		return cli_usage(c, "expected --%s FILE", c->opts->name);
 	*ret_file = argv[optind];
 	return -1;

@@ -63,8 +63,11 @@ uint32_t vmm_run_attach(struct vmm_run *v)
 struct vmm_reply vmm_run_request(struct vmm_run *v, enum vmm_msg_type type)
 {
 	static uint64_t id;
-	struct vmm_msg_id m = { .id = ++id };
+	struct vmm_msg_id m;
 	struct vmm_msg msg;
+
+	id++;
+	m = (struct vmm_msg_id){ .id = id };
 
 	ck_assert_int_eq(vmm_proto_send(v->sock, type, &m, sizeof(m), NULL, 0), 0);
 	vmm_run_expect(v, VMM_MSG_REPLY, &msg);

@@ -17,7 +17,7 @@
  *
  *   {"give": N} with N descriptors -> {"ok": {"tokens": [TOKEN, …]}}
  *   {"take": TOKEN}                -> {"ok": {}} with the descriptor
- *   or                                {"error": {"errno": N, "code": "ENOENT", "message": "one line"}}
+ *   or                             -> {"error": {"errno": N, "code": "ENOENT", "message": TEXT}}
  */
 #define API_VERSION 1 /* of the HTTP interface */
 #define API_MSG_MAX 131072u
