@@ -8,7 +8,7 @@ piece() {
 
 # put NAME OFFSET: that piece becomes a file in the guest.
 put() {
-	piece "$2" | timeout $((patience * factor)) kosvm exec mill sh -c "cat >/state/$1"
+	piece "$2" | timeout $((patience * factor)) kosvm exec -i mill sh -c "cat >/state/$1"
 }
 
 # holds NAME OFFSET

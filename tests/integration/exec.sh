@@ -19,7 +19,7 @@ exec_streams() {
 	local sum
 
 	sum=$(head -c 4M "$data" | b2sum)
-	is "4 MiB through cat" "$(head -c 4M "$data" | timeout $((patience * factor)) kosvm exec mill cat | b2sum)" "$sum"
+	is "4 MiB through cat" "$(head -c 4M "$data" | timeout $((patience * factor)) kosvm exec -i mill cat | b2sum)" "$sum"
 	k exec mill sh -c 'echo one; echo two >&2'
 	is "standard output" "$out" one
 	is "standard error" "$err" two

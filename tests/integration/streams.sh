@@ -44,7 +44,7 @@ stream_sends() {
 
 stream_nobody() {
 	refused 'refused' send --port 5001 --wait 0s mill hello
-	refused 'system' send --port 1026 mill hello
+	refused 'from 1027' send --port 1026 mill hello
 }
 
 # dialled CID PORT: the guest is refused, at once: a connection nobody answers times out after 2 s.

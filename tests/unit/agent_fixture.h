@@ -1,5 +1,7 @@
 #pragma once
 
+#include <base/clock.h>
+
 #include "agent.h"
 #include "panic.h"
 #include "sup_fixture.h"
@@ -10,6 +12,7 @@
  * /dev/kvm) is not here.
  */
 #define AF_MOVES_MAX 64u
+#define AF_START_PATIENCE_NS (60 * CLOCK_NS_PER_S)
 
 struct af {
 	struct sup sup;
