@@ -105,7 +105,7 @@ static int run(struct http *h, CURLM *multi, CURLcode *ret)
 	while (curl_multi_perform(multi, &running) == CURLM_OK && running) {
 		if (curl_multi_poll(multi, &extra, n, 60000, NULL) != CURLM_OK)
 			break;
-		if (extra.revents) {
+		if (n && extra.revents) {
 			h->result = h->q->wake(h->q->user, h->e);
 			extra.revents = 0;
 		}
