@@ -144,7 +144,7 @@ static int create(const struct cmd *c, int argc, char **argv)
 	struct create x;
 	struct kerr err = { 0 };
 	json_t *agent = NULL;
-	const char *file;
+	const char *file = NULL;
 	int r;
 
 	create_init(&x);
