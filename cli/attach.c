@@ -30,8 +30,6 @@ int attach_agent(const char *name, bool tty, bool input, bool signals, const str
 	uint32_t rows, cols;
 	int r;
 
-	if (input)
-		(void)json_object_set_new(body, "stdin", json_true());
 	if (s.raw) {
 		s.detach = *detach;
 		term_size(&rows, &cols);

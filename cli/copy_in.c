@@ -260,8 +260,10 @@ static char *plan(
 	return path;
 }
 
-int copy_in(const struct copy_path *src, const struct copy_path *dst, bool follow, struct kerr *e)
+int copy_in(
+	const struct copy_path *src, const struct copy_path *dst, unsigned flags, struct kerr *e)
 {
+	const bool follow = flags & COPY_FOLLOW;
 	struct sender s = { .e = e };
 	struct packer p = { .s = &s };
 	_cleanup_close_ int fd = -1;
@@ -282,7 +284,9 @@ int copy_in(const struct copy_path *src, const struct copy_path *dst, bool follo
 	if (!text)
 		return -EINVAL;
 	r = call_stream(url_agent(dst->agent, "copy"),
-		json_pack("{s:o, s:s}", "path", text, "direction", "in"), &fd, e);
+		json_pack("{s:o, s:s, s:b}", "path", text, "direction", "in", "owners",
+			(flags & COPY_OWNERS) != 0),
+		&fd, e);
 	if (r < 0)
 		return r;
 	s.f = frames_new(fd);

@@ -91,6 +91,7 @@ struct unpacker {
 	const char *first; /* what the first part of names becomes; NULL: is left away */
 	bool file_there;   /* the destination is a file: no directory may come */
 	bool dir_needed;   /* its name ended in "/", and it is not there: a directory has to come */
+	bool owners;
 	bool any;
 	struct archive *in, *disk;
 };
@@ -210,7 +211,7 @@ static int unpack(struct unpacker *u)
 		abort();
 	(void)archive_read_support_format_tar(u->in);
 	(void)archive_write_disk_set_options(u->disk,
-		ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+		(u->owners ? ARCHIVE_EXTRACT_OWNER : 0) | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
 			ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
 	r = unpack_all(u);
 	(void)archive_write_free(u->disk);
@@ -255,10 +256,11 @@ static int pass_stdout(struct receiver *v)
 	return (int)n;
 }
 
-int copy_out(const struct copy_path *src, const struct copy_path *dst, struct kerr *e)
+int copy_out(
+	const struct copy_path *src, const struct copy_path *dst, unsigned flags, struct kerr *e)
 {
 	struct receiver v = { .e = e };
-	struct unpacker u = { .v = &v, .src = src };
+	struct unpacker u = { .v = &v, .src = src, .owners = flags & COPY_OWNERS };
 	_cleanup_close_ int fd = -1;
 	json_t *text = call_string("the path", src->path, e);
 	int r;

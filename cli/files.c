@@ -50,5 +50,6 @@ int cli_open(const char *path, int flags, struct kerr *e)
 	} else {
 		fd = open(path, flags | O_CLOEXEC);
 	}
-	return fd < 0 ? kerr_errno(e, errno, "%s", path) : fd;
+	/* The reason has to fit behind the path. */
+	return fd < 0 ? kerr_errno(e, errno, "%.160s%s", path, strlen(path) > 160 ? "…" : "") : fd;
 }

@@ -41,7 +41,7 @@ void usage_format(const json_t *stats, double cpu, struct usage_text *ret)
 		(void)snprintf(ret->cpu, sizeof(ret->cpu), "-");
 	else
 		(void)snprintf(ret->cpu, sizeof(ret->cpu), "%.1f%%", cpu < 1e6 ? cpu : 1e6);
-	pair(stats, "memory_bytes", "memory_limit", ret->memory, sizeof(ret->memory));
+	pair(stats, "memory_bytes", "memory_max", ret->memory, sizeof(ret->memory));
 	pair(stats, "vsock_rx_bytes", "vsock_tx_bytes", ret->vsock, sizeof(ret->vsock));
 	pair(stats, "blk_read_bytes", "blk_write_bytes", ret->block, sizeof(ret->block));
 }

@@ -90,6 +90,20 @@ class Spec:
     def judge(self, schema, value):
         jsonschema.Draft7Validator(schema, resolver=self.resolver).validate(value)
 
+    def request(self, method, path, query, body):
+        """Raises when kosvmd could not but refuse that; query is a list of pairs."""
+        op = self.operation(method, path)
+        assert op, "%s %s is not described" % (method, path)
+        known = {p["name"]: p["schema"] for p in map(self.deref, op.get("parameters", [])) if p["in"] == "query"}
+        for key, value in query:
+            assert key in known, "no parameter %s" % key
+            schema = self.deref(known[key])
+            kind = schema.get("type")
+            self.judge(schema, int(value) if kind == "integer" else value == "true" if value in ("true", "false") and
+                       kind == "boolean" else [value] if kind == "array" else value)
+        described = op.get("requestBody", {"content": {"application/json": {"schema": {"maxProperties": 0}}}})
+        self.judge(described["content"]["application/json"]["schema"], body)
+
     def answer(self, method, path, status, kind, body):
         """Raises when the answer is not what the description says."""
         op = self.operation(method, path)

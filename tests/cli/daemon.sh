@@ -61,7 +61,7 @@ if [ "$(id -u)" -eq 0 ]; then
 import os, pwd, socket, time
 os.chdir("foreign") # what is above is closed to others
 os.setuid(pwd.getpwnam("nobody").pw_uid)
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 s.bind("kosvmd.sock")
 s.listen()
 time.sleep(60)
