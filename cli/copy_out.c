@@ -211,7 +211,8 @@ static int unpack(struct unpacker *u)
 		abort();
 	(void)archive_read_support_format_tar(u->in);
 	(void)archive_write_disk_set_options(u->disk,
-		(u->owners ? ARCHIVE_EXTRACT_OWNER : 0) | ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
+		(u->owners ? ARCHIVE_EXTRACT_OWNER : 0) | ARCHIVE_EXTRACT_PERM |
+			ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
 			ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
 	r = unpack_all(u);
 	(void)archive_write_free(u->disk);

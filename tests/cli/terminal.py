@@ -90,7 +90,7 @@ def size_at_first():
 
 
 def size_changes():
-    t = exec_it("trap 'stty size' WINCH; while :; do sleep 0.1; done", rows=20, cols=70)
+    t = exec_it("trap 'stty size' WINCH; while :; do read x; done", rows=20, cols=70)
     t.wait_for(b"ready")
     time.sleep(0.3)
     t.size(44, 132)
@@ -100,7 +100,7 @@ def size_changes():
 
 
 def interrupt_key():
-    t = exec_it("trap 'echo got-int; exit 9' INT; while :; do sleep 0.1; done")
+    t = exec_it("trap 'echo got-int; exit 9' INT; while :; do read x; done")
     t.wait_for(b"ready")
     t.type(b"\x03")
     t.wait_for(b"got-int")
@@ -116,7 +116,7 @@ def end_of_file_key():
 
 
 def a_signal_from_outside():
-    t = exec_it("trap 'echo got-term; exit 8' TERM; while :; do sleep 0.1; done")
+    t = exec_it("trap 'echo got-term; exit 8' TERM; while :; do read x; done")
     t.wait_for(b"ready")
     t.child.send_signal(signal.SIGTERM)
     t.wait_for(b"got-term")
@@ -138,7 +138,7 @@ def stopped_and_continued():
 
 
 def killed_by_a_quit():
-    t = exec_it("trap 'exit 6' QUIT; while :; do sleep 0.1; done")
+    t = exec_it("trap 'exit 6' QUIT; while :; do read x; done")
     t.wait_for(b"ready")
     t.type(b"\x1c")
     t.end(6)
