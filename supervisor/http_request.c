@@ -198,6 +198,17 @@ void http_request_release(struct http_conn *c)
 	}
 }
 
+/*
+ * libmicrohttpd frees what it has closed when it comes by: at once those of the
+ * list of own time-outs, the others only when nobody older idles. The time-out
+ * itself never passes.
+ */
+static void have_it_freed(struct http_conn *c)
+{
+	(void)MHD_set_connection_option(c->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 86400u);
+	c->http->resumed = true;
+}
+
 void http_on_done(
 	void *cls, struct MHD_Connection *mhd, void **ctx, enum MHD_RequestTerminationCode why)
 {
@@ -205,10 +216,11 @@ void http_on_done(
 
 	(void)cls;
 	(void)mhd;
-	(void)why;
 	*ctx = NULL;
 	if (!c)
 		return;
+	if (c->cut || why != MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		have_it_freed(c);
 	http_request_release(c);
 	if (c->response)
 		MHD_destroy_response(c->response);

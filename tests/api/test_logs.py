@@ -1,4 +1,5 @@
 """Logs, consoles and events: streams, their filters, and readers who are slow or leave."""
+import http.client
 import json
 import os
 import re
@@ -101,6 +102,11 @@ def test_follower_that_sleeps(h):
 
 
 def test_follower_that_leaves(h):
+    """Also while an older client idles, behind whom libmicrohttpd looks after nobody."""
+    idle = http.client.HTTPConnection("idle")
+    idle.sock = h.raw(b"")
+    idle.request("GET", "/v1/version")
+    idle.getresponse().read()
     h.create("quiet", "stay", start=True)
     before = h.descriptors()
     streams = [h.stream("/v1/agents/quiet/logs?follow=true") for _ in range(10)]
