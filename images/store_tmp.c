@@ -168,6 +168,7 @@ int store_clean(int dirfd, struct kerr *e)
 {
 	_cleanup_close_ int lock = -1;
 	_cleanup_(closedirp) DIR *dir = NULL;
+	int held = 0;
 	int fd;
 
 	lock = store_lock(dirfd, e);
@@ -189,10 +190,12 @@ int store_clean(int dirfd, struct kerr *e)
 		errno = 0;
 		entry = readdir(dir);
 		if (!entry)
-			return errno ? kerr_errno(e, errno, "store: read the directory") : 0;
+			return errno ? kerr_errno(e, errno, "store: read the directory") : held;
 		if (strncmp(entry->d_name, STORE_TMP_PREFIX, strlen(STORE_TMP_PREFIX)) == 0) {
-			if (!tmp_is_left_over(dirfd, entry->d_name))
+			if (!tmp_is_left_over(dirfd, entry->d_name)) {
+				held = 1;
 				continue;
+			}
 		} else if (!sidecar_is_orphan(dirfd, entry->d_name)) {
 			continue;
 		}

@@ -15,7 +15,6 @@
 #include <base/io.h>
 #include <base/log.h>
 #include <base/units.h>
-#include <images/store.h>
 
 #include "agent.h"
 #include "ending.h"
@@ -109,10 +108,9 @@ static int open_state(struct sup *s, struct kerr *e)
 		r = open_sub(dirfd, "keys", &s->keys_fd, e);
 	if (r == 0)
 		r = open_sub(dirfd, "agents", &s->agents_fd, e);
-	if (r == 0)
-		r = store_clean(s->images_fd, e);
 	if (r < 0)
 		return r;
+	leftovers_sweep(&s->leftovers, s->loop, s->images_fd);
 	(void)snprintf(path, sizeof(path), "%s/kosvmd.db", s->paths.state_dir);
 	return db_open(&s->db, path, e);
 }
@@ -184,6 +182,7 @@ static int run(struct kerr *e)
 	struct sup s = { .images_fd = -1,
 		.keys_fd = -1,
 		.agents_fd = -1,
+		.leftovers = LEFTOVERS_INIT,
 		.started_ns = clock_real_ns(),
 		.notify = NOTIFY_INIT };
 	int r;
@@ -205,6 +204,7 @@ static int run(struct kerr *e)
 		r = open_state(&s, e);
 	if (r == 0)
 		r = serve(&s, e);
+	leftovers_done(&s.leftovers);
 	notify_done(&s.notify);
 	db_close(s.db);
 	loop_free(s.loop);

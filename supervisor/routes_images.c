@@ -91,7 +91,7 @@ static void clean_store(void *user)
 
 	/* -1: kosvmd has ended meanwhile; its next start sweeps. */
 	if (s->images_fd >= 0)
-		(void)store_clean(s->images_fd, NULL);
+		leftovers_sweep(&s->leftovers, s->loop, s->images_fd);
 }
 
 static void import_done(

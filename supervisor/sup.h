@@ -9,6 +9,7 @@
 
 #include "db.h"
 #include "events.h"
+#include "leftovers.h"
 #include "notify.h"
 
 struct agent;
@@ -34,6 +35,7 @@ struct sup {
 	LIST_HEAD(agent_list, agent) agents;
 	LIST_HEAD(panic_list, panic) panics; /* that stand; panic.h */
 	struct events events;
+	struct leftovers leftovers;
 	struct http *http;         /* the API */
 	struct exchange *exchange; /* descriptors beside it */
 	uint64_t started_ns;

@@ -34,6 +34,7 @@ int store_tmp(int dirfd, char name[static 64], int *ret_fd, struct kerr *e);
 int store_commit(int dirfd, const char *tmp_name, int fd, enum image_kind kind, const char *label,
 	struct digest *ret, struct kerr *e);
 void store_abort(int dirfd, const char *tmp_name);
+/* 1: somebody holds a temporary file or directory still, it was left; 0: none is there any more. */
 int store_clean(int dirfd, struct kerr *e);
 
 /*
