@@ -97,6 +97,16 @@ typedef int (*db_transition_fn)(void *user, const struct db_transition *t, struc
 int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigned last,
 	db_transition_fn fn, void *user, struct kerr *e);
 
+/* Oldest first: the next `most` behind the last one seen, a page at a time. */
+struct db_page {
+	int64_t agent;     /* 0: of all */
+	uint64_t since_ns; /* only what happened after that */
+	int64_t after_seq;
+	unsigned most;
+};
+int db_transitions_after(struct db *db, const struct db_page *page, db_transition_fn fn, void *user,
+	struct kerr *e);
+
 /* ---- boots: the VMs that were made ---- */
 
 #define DB_BOOT_ID_LEN 16u

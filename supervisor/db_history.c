@@ -5,26 +5,19 @@
 
 #include "db_private.h"
 
+#define MOVE_COLUMNS                                                                               \
+	"t.seq, t.agent, a.uid, a.name, t.time_ns, t.from_state, t.event, t.to_state, t.reason, "  \
+	"t.generation "
 #define NEWEST_MOVES                                                                               \
-	"SELECT * FROM (SELECT t.seq, t.agent, a.uid, a.name, t.time_ns, t.from_state, t.event, "  \
-	"t.to_state, t.reason, t.generation FROM transitions t JOIN agents a ON a.id = t.agent "
+	"SELECT * FROM (SELECT " MOVE_COLUMNS                                                      \
+	"FROM transitions t JOIN agents a ON a.id = t.agent "
 #define OLDEST_FIRST " ORDER BY t.seq DESC LIMIT ?3) ORDER BY 1"
 
-int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigned last,
-	db_transition_fn fn, void *user, struct kerr *e)
+static int each_transition(
+	struct db *db, sqlite3_stmt *s, db_transition_fn fn, void *user, struct kerr *e)
 {
-	_cleanup_stmt_ sqlite3_stmt *s = NULL;
-	/* Two statements, so that each has its index. */
-	int r = db_prepare(db,
-		agent ? NEWEST_MOVES "WHERE t.agent = ?1 AND t.time_ns > ?2" OLDEST_FIRST
-		      : NEWEST_MOVES "WHERE ?1 = 0 AND t.time_ns > ?2" OLDEST_FIRST,
-		&s, e);
+	int r = 0;
 
-	if (r < 0)
-		return r;
-	(void)sqlite3_bind_int64(s, 1, agent);
-	(void)sqlite3_bind_int64(s, 2, since_ns > INT64_MAX ? INT64_MAX : (int64_t)since_ns);
-	(void)sqlite3_bind_int64(s, 3, last ? (int64_t)last : -1);
 	while (r == 0) {
 		struct db_transition t;
 		int step = sqlite3_step(s);
@@ -48,6 +41,44 @@ int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigne
 		r = fn(user, &t, e);
 	}
 	return r;
+}
+
+int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigned last,
+	db_transition_fn fn, void *user, struct kerr *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	/* Two statements, so that each has its index. */
+	int r = db_prepare(db,
+		agent ? NEWEST_MOVES "WHERE t.agent = ?1 AND t.time_ns > ?2" OLDEST_FIRST
+		      : NEWEST_MOVES "WHERE ?1 = 0 AND t.time_ns > ?2" OLDEST_FIRST,
+		&s, e);
+
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_int64(s, 1, agent);
+	(void)sqlite3_bind_int64(s, 2, since_ns > INT64_MAX ? INT64_MAX : (int64_t)since_ns);
+	(void)sqlite3_bind_int64(s, 3, last ? (int64_t)last : -1);
+	return each_transition(db, s, fn, user, e);
+}
+
+int db_transitions_after(struct db *db, const struct db_page *page, db_transition_fn fn, void *user,
+	struct kerr *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	int r = db_prepare(db,
+		"SELECT " MOVE_COLUMNS "FROM transitions t JOIN agents a ON a.id = t.agent "
+		"WHERE t.seq > ?1 AND t.time_ns > ?2 AND (?3 = 0 OR t.agent = ?3) "
+		"ORDER BY t.seq LIMIT ?4",
+		&s, e);
+
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_int64(s, 1, page->after_seq);
+	(void)sqlite3_bind_int64(
+		s, 2, page->since_ns > INT64_MAX ? INT64_MAX : (int64_t)page->since_ns);
+	(void)sqlite3_bind_int64(s, 3, page->agent);
+	(void)sqlite3_bind_int64(s, 4, page->most);
+	return each_transition(db, s, fn, user, e);
 }
 
 /* ---- boots ---- */

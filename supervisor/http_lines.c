@@ -14,6 +14,7 @@ struct http_lines {
 	size_t cap;
 	bool ended;
 	bool broken;
+	int (*more)(void *user); /* NULL: all that there is was put */
 	void (*gone)(void *user);
 	void *user;
 };
@@ -21,8 +22,13 @@ struct http_lines {
 static ssize_t lines_read(struct http_source *src, char *buf, size_t max)
 {
 	struct http_lines *l = container_of(src, struct http_lines, src);
-	size_t n = l->end - l->start;
+	size_t n;
 
+	while (l->end == l->start && l->more && !l->broken) {
+		if (l->more(l->user) == 0)
+			l->more = NULL;
+	}
+	n = l->end - l->start;
 	if (l->broken)
 		return -ENOBUFS;
 	if (n == 0)
@@ -122,9 +128,21 @@ int http_lines_json(struct http_lines *l, json_t *line, bool cut)
 	return http_lines_put(l, text, len, cut);
 }
 
+void http_lines_refill(struct http_lines *l, int (*more)(void *user))
+{
+	l->more = more;
+	http_wake(&l->src);
+}
+
 void http_lines_end(struct http_lines *l)
 {
 	l->ended = true;
+	http_wake(&l->src);
+}
+
+void http_lines_cut(struct http_lines *l)
+{
+	l->broken = true;
 	http_wake(&l->src);
 }
 

@@ -19,7 +19,14 @@ int http_lines_open(struct http_lines **ret, struct http_request *q, const char 
 int http_lines_put(struct http_lines *l, const char *text, size_t len, bool cut);
 /* One line of JSON; takes the reference. */
 int http_lines_json(struct http_lines *l, json_t *line, bool cut);
+/*
+ * more(user), asked whenever all has been read, puts the next piece: what is longer than the queue
+ * goes through it all the same. It returns 0 once there is no more, and is not asked again.
+ */
+void http_lines_refill(struct http_lines *l, int (*more)(void *user));
 /* Nothing follows. */
 void http_lines_end(struct http_lines *l);
+/* The answer is cut off where it is. */
+void http_lines_cut(struct http_lines *l);
 /* What waits in it. */
 size_t http_lines_waiting(const struct http_lines *l);

@@ -202,8 +202,6 @@ class Host:
         os.close(r)
         assert said == b"1", said
         self.sock = self.run + "/kosvmd.sock"
-        if os.path.exists(self.run + "/kosvmd.http"):
-            self.sock = self.run + "/kosvmd.http"
 
     def stop(self, signo=signal.SIGINT):
         """The exit code: not 0 when a sanitizer found something."""
@@ -256,10 +254,10 @@ class Host:
             s.sendall(data)
         return s
 
-    def stream(self, path, accept=None, timeout=30):
+    def stream(self, path, accept=None, timeout=30, headers=None):
         """A GET whose answer is read by and by: the response, with its socket behind it."""
         c = Unix(self.sock, timeout)
-        c.request("GET", path, headers={"Accept": accept} if accept else {})
+        c.request("GET", path, headers=dict(headers or {}, **({"Accept": accept} if accept else {})))
         r = c.getresponse()
         r.connection = c
         return r

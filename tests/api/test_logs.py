@@ -152,6 +152,62 @@ def test_events(h):
         check("events%s" % query, r.status in (400, 404), r)
 
 
+def moves_of(r, n):
+    """The next n events that are moves, as (agent, to)."""
+    out = []
+    while len(out) < n:
+        kind, data = event_of(r)
+        if kind == "agent.move":
+            out.append((data["agent"], data["to"], data["time_ns"]))
+    return out
+
+
+def test_events_replayed(h):
+    """What happened before, then what happens: each once, in order."""
+    begin = time.time_ns()
+    h.create("was", "stay", start=True)
+    h.ask("POST", "/v1/agents/was/kill")
+    h.ask("POST", "/v1/agents/was/wait")
+    want = ["starting", "running", "stopping", "stopped"]
+    body = h.ask("GET", "/events?follow=false&agent=was&since=%d" % begin).body.decode()
+    data = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: ")]
+    check("what was is told, and the answer ends", [d["to"] for d in data] == want, body)
+    for d in data:
+        h.spec.judge(h.spec.doc["components"]["schemas"]["Event"], d)
+    check("ids are times", re.findall(r"^id: (\d+)$", body, re.M) == [str(d["time_ns"]) for d in data], body)
+    body = h.ask("GET", "/events?follow=false&since=%d" % data[1]["time_ns"]).body.decode()
+    check("since a time", [json.loads(x[6:])["to"] for x in body.splitlines() if x.startswith("data: ")] == want[2:], body)
+    body = h.ask("GET", "/events?follow=false").body
+    check("nothing is replayed unasked", b"data:" not in body, body)
+    r = h.stream("/events?agent=was", headers={"Last-Event-ID": str(data[2]["time_ns"])})
+    h.ask("POST", "/v1/agents/was/start")
+    got = [to for _, to, _ in moves_of(r, 3)]
+    check("Last-Event-ID: the rest, then what happens", got == ["stopped", "starting", "running"], got)
+    r.connection.close()
+    r.close()
+    r = h.ask("GET", "/events", headers={"Last-Event-ID": "yesterday"})
+    check("a Last-Event-ID that is none", r.status == 400, r)
+    h.ask("DELETE", "/v1/agents/was?force=true")
+    # More than a page, and more than waits in kosvmd at once.
+    names = ["many%d" % i for i in range(40)]
+    begin = time.time_ns()
+    for name in names:
+        h.create(name, "stay")
+    for _ in range(3):
+        for name in names:
+            h.ask("POST", "/v1/agents/%s/start" % name)
+            h.ask("POST", "/v1/agents/%s/kill" % name)
+            h.ask("POST", "/v1/agents/%s/wait" % name)
+    r = h.stream("/events?since=%d" % begin)
+    got = moves_of(r, 480)
+    check("480 moves in order", [g[2] for g in got] == sorted(g[2] for g in got))
+    check("each once", len(set(got)) == 480 and all(sum(g[0] == n for g in got) == 12 for n in names))
+    r.connection.close()
+    r.close()
+    for name in names:
+        h.ask("DELETE", "/v1/agents/" + name)
+
+
 def test_reader_of_events_that_sleeps(h):
     slow = h.stream("/events")
     fast = h.stream("/events", timeout=60)
