@@ -6,6 +6,7 @@ import threading
 import time
 
 from host import check, skip, until
+from test_things import metrics_of
 
 
 def state(h, name):
@@ -116,6 +117,32 @@ def test_streams(h):
     h.ask("POST", "/v1/agents/echo/stop")
     r = h.ask("POST", "/v1/agents/echo/exec", {"argv": ["ls"]})
     check("exec in what does not run", r.status == 409 and r.error["code"] == "ENOTCONN", r)
+
+
+def test_figures(h):
+    """stats and /metrics tell the same of one that runs, and nothing of its VM when it does not."""
+    h.create("counts", "stay", start=True)
+    h.create("rests", "stay")
+    r = h.ask("GET", "/v1/agents/counts/stats")
+    check("stats", r.status == 200 and r.json["name"] == "counts" and r.json["memory_bytes"] > 0, r)
+    r = h.ask("GET", "/v1/stats")
+    check("stats of all are of those that have a VM", [s["name"] for s in r.json["stats"]] == ["counts"], r)
+    r = h.ask("GET", "/v1/agents/rests/stats")
+    check("stats of one that has none", r.status == 409 and "created" in r.error["message"], r)
+    s = h.stream("/v1/stats?follow=true")
+    two = [json.loads(s.readline()) for _ in range(2)]
+    check("stats each second", two[0]["time_ns"] < two[1]["time_ns"] and all(len(t["stats"]) == 1 for t in two), two)
+    s.connection.close()
+    s.close()
+    lines = metrics_of(h)
+    for want in ('kosvm_agents{state="running"} 1', 'kosvm_agent_running{agent="counts"} 1',
+                 'kosvm_agent_running{agent="rests"} 0', 'kosvm_agent_boots_total{agent="counts"} 1'):
+        check("metrics: %s" % want, want in lines, lines)
+    for name in ("cpu_seconds_total", "memory_bytes", "disk_read_bytes_total", "vsock_sent_bytes_total"):
+        of = [line.split("{")[1] for line in lines if line.startswith("kosvm_agent_%s{" % name)]
+        check("metrics: %s of those that have a VM" % name, len(of) == 1 and of[0].startswith('agent="counts"'), of)
+    for name in ("counts", "rests"):
+        h.ask("DELETE", "/v1/agents/%s?force=true" % name)
 
 
 def test_exec_that_nobody_waits_for(h):

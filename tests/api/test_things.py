@@ -32,19 +32,26 @@ def test_version(h):
 
 
 def test_metrics(h):
+    lines = metrics_of(h)
+    check("agents by state", 'kosvm_agents{state="running"} 0' in lines)
+
+
+def metrics_of(h):
+    """The lines, each of Prometheus' text format."""
     r = h.ask("GET", "/metrics")
     check("metrics", r.status == 200 and r.kind.startswith("text/plain; version=0.0.4"), r)
-    names, lines = set(), r.body.decode().splitlines()
+    names, seen, lines = set(), set(), r.body.decode().splitlines()
     good = True
     for line in lines:
         if line.startswith("# "):
             m = re.fullmatch(r"# (HELP|TYPE) (kosvm_[a-z_]+) (.+)", line)
             names.add(m and m.group(2))
         else:
-            m = re.fullmatch(r'(kosvm_[a-z_]+)(\{[a-z_]+="[^"\\\n]*"(,[a-z_]+="[^"\\\n]*")*\})? [0-9.e+]+', line)
-            good = good and m and m.group(1) in names
+            m = re.fullmatch(r'((kosvm_[a-z_]+)(\{[a-z_]+="[^"\\\n]*"(,[a-z_]+="[^"\\\n]*")*\})?) [0-9.e+-]+', line)
+            good = good and m and m.group(2) in names and m.group(1) not in seen
+            seen.add(m and m.group(1))
     check("each line is Prometheus' text format, and has its TYPE", good and None not in names, r.body.decode())
-    check("agents by state", 'kosvm_agents{state="running"} 0' in lines)
+    return lines
 
 
 def test_keys(h):
