@@ -178,6 +178,16 @@ static int check_parameter(const struct http_field *f, const char *value, struct
 	return 0;
 }
 
+/* Is it there before `i`, too? */
+static bool is_again(const struct http_target *t, size_t i)
+{
+	for (size_t j = 0; j < i; j++) {
+		if (strcmp(t->query[j].key, t->query[i].key) == 0)
+			return true;
+	}
+	return false;
+}
+
 int http_query_check(const struct http_target *t, const struct http_field *fields, struct kerr *e)
 {
 	for (size_t i = 0; i < t->nquery; i++) {
@@ -187,7 +197,7 @@ int http_query_check(const struct http_target *t, const struct http_field *field
 
 		if (!f)
 			return kerr_set(e, EINVAL, "query: nothing is named \"%.64s\" here", key);
-		if (!f->repeat && http_target_query(t, key) != t->query[i].value)
+		if (!f->repeat && is_again(t, i))
 			return kerr_set(e, EINVAL, "query: %s is there twice", key);
 		r = check_parameter(f, t->query[i].value, e);
 		if (r < 0)
