@@ -257,7 +257,7 @@ static int put_symlink(struct in *in, int dir, const char *leaf)
 static int put_hardlink(struct in *in, int dir, const char *leaf)
 {
 	_cleanup_close_ int from = -1;
-	const char *from_leaf;
+	const char *from_leaf = "";
 	struct stat st;
 	int r = clean_name(in, in->entry.link, in->link);
 
@@ -279,7 +279,7 @@ static int put_hardlink(struct in *in, int dir, const char *leaf)
 static int put_entry(struct in *in)
 {
 	_cleanup_close_ int dir = -1;
-	const char *leaf;
+	const char *leaf = "";
 	int r = clean_name(in, in->entry.name, in->name);
 
 	if (r < 0)
@@ -308,7 +308,7 @@ static void set_times(struct in *in)
 		struct dir_time *d = &in->dirs[--in->n_dirs];
 		_cleanup_close_ int dir = -1;
 		struct timespec ts[2];
-		const char *leaf = NULL;
+		const char *leaf = "";
 
 		dir = open_parent(in, d->name, &leaf);
 		if (dir >= 0 && leaf)

@@ -218,7 +218,7 @@ static int exec_spawn(struct exec *x, const struct command *cmd, struct kerr *e)
 {
 	const struct service *s = x->service;
 	struct words env = { 0 };
-	struct user user;
+	struct user user = { 0 };
 	struct child_spec spec = {
 		.argv = cmd->argv.v,
 		.user = &user,
@@ -300,7 +300,7 @@ static int exec_copy(struct exec *x, enum guest_frame_type type, const uint8_t *
 {
 	static char *const words[] = { (char *)"copy", NULL };
 	const struct user root = { 0 };
-	struct user user;
+	struct user user = { 0 };
 	struct child_spec spec = {
 		.argv = words,
 		.envp = words + 1,

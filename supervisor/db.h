@@ -104,8 +104,8 @@ struct db_page {
 	int64_t after_seq;
 	unsigned most;
 };
-int db_transitions_after(struct db *db, const struct db_page *page, db_transition_fn fn, void *user,
-	struct kerr *e);
+int db_transitions_after(
+	struct db *db, const struct db_page *page, db_transition_fn fn, void *user, struct kerr *e);
 
 /* ---- boots: the VMs that were made ---- */
 

@@ -9,8 +9,7 @@
 	"t.seq, t.agent, a.uid, a.name, t.time_ns, t.from_state, t.event, t.to_state, t.reason, "  \
 	"t.generation "
 #define NEWEST_MOVES                                                                               \
-	"SELECT * FROM (SELECT " MOVE_COLUMNS                                                      \
-	"FROM transitions t JOIN agents a ON a.id = t.agent "
+	"SELECT * FROM (SELECT " MOVE_COLUMNS "FROM transitions t JOIN agents a ON a.id = t.agent "
 #define OLDEST_FIRST " ORDER BY t.seq DESC LIMIT ?3) ORDER BY 1"
 
 static int each_transition(
@@ -61,8 +60,8 @@ int db_transitions_each(struct db *db, int64_t agent, uint64_t since_ns, unsigne
 	return each_transition(db, s, fn, user, e);
 }
 
-int db_transitions_after(struct db *db, const struct db_page *page, db_transition_fn fn, void *user,
-	struct kerr *e)
+int db_transitions_after(
+	struct db *db, const struct db_page *page, db_transition_fn fn, void *user, struct kerr *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
 	int r = db_prepare(db,

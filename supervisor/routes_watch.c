@@ -111,7 +111,8 @@ static void watch_free(void *user)
 }
 
 /* `since`, else the last event that the reader has seen. */
-static int replay_from(const struct http_request *q, uint64_t *ret, bool *ret_wanted, struct kerr *e)
+static int replay_from(
+	const struct http_request *q, uint64_t *ret, bool *ret_wanted, struct kerr *e)
 {
 	const char *since = http_target_query(&q->target, "since");
 	const char *text = since ? since : q->last_event_id;

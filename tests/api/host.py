@@ -356,3 +356,13 @@ user = 1000:1000
 
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def settled(self):
+        """The same, once nothing of what was asked before is under way: no change in a second."""
+        count, since = self.descriptors(), time.time()
+        while time.time() - since < 1:
+            time.sleep(0.05)
+            now = self.descriptors()
+            if now != count:
+                count, since = now, time.time()
+        return count

@@ -59,7 +59,7 @@ def test_remove(h):
 
 def test_hundred(h):
     m = h.manifest("hundred")
-    before = h.descriptors()
+    before = h.settled()
     made = [h.create("n%03d" % i, "stay") for i in range(100)]
     check("100 agents are created", all(r.status == 201 for r in made), [r for r in made if r.status != 201])
     r = h.curl("http://kosvm/v1/agents?all=true")

@@ -86,7 +86,7 @@ def read_frames(sock):
 
 def test_streams(h):
     h.ask("POST", "/v1/agents/echo/start")
-    before = h.descriptors()
+    before = h.settled()
     r = h.ask("POST", "/v1/agents/echo/exec", {"argv": ["ls", "-l"], "env": {"A": "b=c"}, "user": "1000:1000", "cwd": "/"})
     check("exec", r.status == 200, r)
     sock, reply = h.take(r.json["stream"])
@@ -147,7 +147,7 @@ def test_figures(h):
 
 def test_exec_that_nobody_waits_for(h):
     h.create("deaf", "deaf", start=True)
-    before = h.descriptors()
+    before = h.settled()
     body = b'{"argv":["ls"]}'
     socks = [h.raw(b"POST /v1/agents/deaf/exec HTTP/1.1\r\nHost: k\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
              for _ in range(20)]

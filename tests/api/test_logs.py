@@ -108,7 +108,7 @@ def test_follower_that_leaves(h):
     idle.request("GET", "/v1/version")
     idle.getresponse().read()
     h.create("quiet", "stay", start=True)
-    before = h.descriptors()
+    before = h.settled()
     streams = [h.stream("/v1/agents/quiet/logs?follow=true") for _ in range(10)]
     events = [h.stream("/events") for _ in range(10)]
     check("20 look on", h.descriptors() >= before + 20)

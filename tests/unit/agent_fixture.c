@@ -204,7 +204,8 @@ void af_start(const char *orders)
 
 void af_run(const char *orders)
 {
-	/* The manifest's 1 s is for the tests that want it to pass; a busy machine may need longer. */
+	/* The manifest's 1 s is for the tests that want it to pass; a busy machine may need longer.
+	 */
 	af.a->manifest.start_timeout_ns = AF_START_PATIENCE_NS;
 	af_start(orders);
 	fx_until(&af.running);

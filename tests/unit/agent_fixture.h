@@ -11,7 +11,7 @@
  * VMM, and somebody who looks on. Only the part before the VMM (images,
  * /dev/kvm) is not here.
  */
-#define AF_MOVES_MAX 64u
+#define AF_MOVES_MAX         64u
 #define AF_START_PATIENCE_NS (60 * CLOCK_NS_PER_S)
 
 struct af {
