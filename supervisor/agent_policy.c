@@ -56,10 +56,19 @@ void agent_policy_decide(struct agent *a, enum agent_event ev, char *reason, siz
 	a->row.restart_at_ns = clock_real_ns() + backoff(m, a->row.restarts);
 }
 
+/*
+ * A person's restart is recorded with the stop, before the end; the policy's is
+ * due after it. So it is known when another kosvmd carries it out, too.
+ */
+static bool is_asked(const struct agent *a)
+{
+	return a->restart_asked || a->row.restart_at_ns < a->row.ended_ns;
+}
+
 static void due(struct loop_timer *t)
 {
 	struct agent *a = container_of(t, struct agent, restart);
-	enum agent_event ev = a->restart_asked ? AGENT_EV_START : AGENT_EV_RESTART;
+	enum agent_event ev = is_asked(a) ? AGENT_EV_START : AGENT_EV_RESTART;
 	struct kerr err = { 0 };
 
 	/* When the panic ends it is armed again. */

@@ -8,7 +8,7 @@ from host import Failure, read_text, stat_fields
 from model import read_records
 
 STATE_FILES = re.compile(r"kosvmd\.(lock|db|db-wal|db-shm|db-journal|db-reserve)|images|keys|agents")
-RUN_FILES = re.compile(r"kosvmd\.(lock|sock|fds|http)")
+RUN_FILES = re.compile(r"kosvmd\.(lock|sock|fds)")
 AGENT_FILES = re.compile(r"state\.img|agent\.log|agent\.log\.1|console\.log|vmm\.log|vmm\.end|vmm\.sock")
 LINE = re.compile(r"([0-9a-f]{8}) (out|err|end) (\d+) ?-*$")
 
@@ -18,11 +18,16 @@ def fail_if(wrong, what):
         raise Failure("%s: %s" % (what, ", ".join(str(w) for w in wrong)))
 
 
+def ticks(pid):
+    return sum(int(f) for f in stat_fields(pid)[11:13])
+
+
 class Checks:
     """Each method is one look; the first failure of its kind is kept, and how often it was looked."""
 
-    def __init__(self, host):
-        self.host = host
+    def __init__(self, host, cast):
+        self.host, self.cast = host, cast
+        self.seen_paused = 0
         self.looks, self.failures = {}, {}
         self.images = set(os.listdir(os.path.join(host.state, "images")))
         self.mounts = read_text("/proc/self/mountinfo")
@@ -67,6 +72,31 @@ class Checks:
                 return len(found)
             time.sleep(0.1)  # a client's connection that is just being closed
         raise Failure("kosvmd has %d descriptors instead of %d: %s" % (len(found), expected, found))
+
+    # ---- pauses ----
+
+    def paused(self):
+        """They come at any moment: looked at until both words agree."""
+        for attempt in range(30):
+            listed = self.host.ps()
+            wrong = self.wrong_pauses(listed)
+            if not wrong:
+                self.seen_paused += sum(bool(o["paused"]) for o in listed.values())
+                return
+            time.sleep(0.1)
+        fail_if(wrong, "paused or not")
+
+    def wrong_pauses(self, listed):
+        """A stand-in shows it in its name; a real VMM that is paused uses no processor."""
+        vmms = {o["name"]: (o["paused"], vmm[0]) for o in listed.values() if o["state"] == "running"
+                for vmm in self.host.vmms().get(self.host.directory_of(o), [])}
+        if not self.cast.real:
+            said = {n: (p, read_text("/proc/%d/comm" % pid).strip()) for n, (p, pid) in vmms.items()}
+            return ["kosvmd says %r and its VMM %r" % s for s in said.values() if s[1] and bool(s[0]) != s[1].endswith(" paused")]
+        still = {n: pid for n, (p, pid) in vmms.items() if p}
+        before = {n: ticks(pid) for n, pid in still.items()}
+        time.sleep(0.5 if still else 0)
+        return ["%s used %d ticks" % (n, ticks(pid) - before[n]) for n, pid in still.items() if ticks(pid) - before[n] > 2]
 
     # ---- files ----
 
@@ -153,6 +183,24 @@ class Checks:
                 have = last.get((tag, "out"), 0), last.get((tag, "err"), 0)
                 if have[0] < out or have[1] < err:
                     raise Failure("%s: acknowledged up to %s, in the log up to %s" % (o["name"], (out, err), have))
+
+    def said(self, o):
+        """A real guest tells what its agent has written; all of it comes to the log."""
+        r = self.host.kosvm("exec", o["name"], "cat", "/tmp/said")
+        if r.code != 0:
+            raise Failure("%s, while all is quiet" % r)
+        tag, out, err = r.out.split()
+        directory = os.path.join(self.host.agents, self.host.directory_of(o))
+        end = time.monotonic() + 30
+        while True:
+            last = self.read_lines(o["name"], directory)
+            have = last.get((tag, "out"), 0), last.get((tag, "err"), 0)
+            if have[0] >= int(out) and have[1] >= int(err):
+                break
+            if time.monotonic() > end:
+                raise Failure("%s has written up to %s, in the log up to %s" % (o["name"], (out, err), have))
+            time.sleep(0.2)
+        self.acknowledged += 1
 
     def read_lines(self, name, directory):
         """Each number comes after the one before it; one that was sent again may be there again."""

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-PATIENCE = 60  # seconds for any one command
+PATIENCE = 120  # seconds for any one command
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -160,7 +160,12 @@ class Host:
 
     def vmms_named(self, name):
         """Those whose guest has taken that host name: the stand-in names its process so."""
-        return [v for all_of in self.vmms().values() for v in all_of if read_text("/proc/%d/comm" % v[0]).strip() == name]
+        return [v for all_of in self.vmms().values() for v in all_of if read_text("/proc/%d/comm" % v[0]).split()[:1] == [name]]
+
+    def vmms_of(self, name):
+        """Those below the directory of the agent of that name."""
+        names = self.names_by_directory()
+        return [v for directory, all_of in self.vmms().items() for v in all_of if names.get(directory) == name]
 
     def directory_of(self, o):
         """The name of an agent's directory: the number of its row, which is never used twice."""

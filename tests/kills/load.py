@@ -1,10 +1,10 @@
 """The mixed workload: each worker has agents of its own and knows what was acknowledged of them."""
+import os
 import random
 import threading
 import time
 
 from host import Failure
-from stage import KINDS
 
 
 class Gate:
@@ -37,11 +37,11 @@ class Gate:
 
 
 class Worker(threading.Thread):
-    def __init__(self, number, seed, host, model, gate, kinds, manifests, names):
+    def __init__(self, number, seed, host, model, gate, cast, manifests, names):
         super().__init__(daemon=True, name="worker %d" % number)
         self.random = random.Random("%d worker %d" % (seed, number))
         self.host, self.model, self.gate = host, model, gate
-        self.kinds, self.manifests, self.names = kinds, manifests, names
+        self.cast, self.manifests, self.names = cast, manifests, names
         self.failure = None
         self.counts = {}  # verb -> [acknowledged, in doubt, refused as it may be]
 
@@ -66,8 +66,10 @@ class Worker(threading.Thread):
         elif x.kind is None:
             self.begin(x)
         elif x.want == "run":
-            self.random.choice([self.execute, self.execute, self.execute, self.stop, self.stop, self.look, self.read_log,
-                                self.remove_by_force])(x)
+            choice = [self.execute] * 3 + [self.stop] * 2 + [self.restart, self.look, self.read_log, self.remove_by_force]
+            if self.cast.real:
+                choice += [self.copy] + ([self.keep, self.keep] if "state" in x.spec else [])
+            self.random.choice(choice)(x)
         else:
             self.random.choice([self.launch, self.launch, self.launch, self.remove, self.look, self.read_log])(x)
 
@@ -91,17 +93,17 @@ class Worker(threading.Thread):
 
     def remember_vmm(self, x):
         """As the system sees it; ps is not asked."""
-        found = self.host.vmms_named(x.name)
+        found = self.host.vmms_of(x.name) if self.cast.real else self.host.vmms_named(x.name)
         if len(found) == 1:
             x.vmm = found[0]
 
     # ---- operations ----
 
     def begin(self, x, kind=None):
-        kind = kind or self.random.choice(self.kinds)
+        kind = kind or self.random.choice(list(self.cast.kinds))
         x.begin()
         x.kind, x.want = kind, "run"
-        r = self.host.kosvm("run", "-d", self.manifests[x.name, kind])
+        r = self.host.kosvm("run", "-d", "--name", x.name, self.manifests[kind])
         if self.done(x, r, True):
             self.remember_vmm(x)
 
@@ -111,27 +113,32 @@ class Worker(threading.Thread):
         if self.done(x, self.host.kosvm("start", x.name), True):
             self.remember_vmm(x)
 
+    def restart(self, x):
+        if "kill_only" in x.spec:
+            return
+        x.begin()
+        if self.done(x, self.host.kosvm("restart", *self.random.choice([[], ["-t", "100ms"]]), x.name), True):
+            self.remember_vmm(x)
+
     def stop(self, x):
         how = self.random.choice([[], [], ["-t", "100ms"], ["--kill"]])
-        if "kill_only" in KINDS[x.kind]:
+        if "kill_only" in x.spec:
             how = ["--kill"]
         if self.done(x, self.host.kosvm("stop", *how, x.name), True):
             x.want = "stop"
 
     def remove(self, x):
         if self.done(x, self.host.kosvm("rm", x.name), True):
-            x.kind, x.identity = None, None
-            x.begin()
+            x.is_no_more()
 
     def remove_by_force(self, x):
         if self.done(x, self.host.kosvm("rm", "--force", x.name), True):
-            x.kind, x.identity = None, None
-            x.begin()
+            x.is_no_more()
 
     def execute(self, x):
         token = "%08x" % self.random.getrandbits(32)
         code = self.random.choice([0, 0, 7])
-        script = "echo out-%s; echo err-%s >&2; %sexit %d" % (token, token, self.random.choice(["", "sleep 0.1; "]), code)
+        script = "echo out-%s; echo err-%s >&2; %sexit %d" % (token, token, self.random.choice(self.cast.pause), code)
         r = self.host.kosvm("exec", x.name, "sh", "-c", script)
         if r.code == code:
             if r.out != "out-%s\n" % token or "err-%s\n" % token not in r.err:
@@ -140,6 +147,38 @@ class Worker(threading.Thread):
         elif r.code == 0:
             raise Failure("exec gave code 0 instead of %d" % code)
         self.done(x, r, False)
+
+    def keep(self, x):
+        """What was synced in the guest is there in its next lives, however the one before ended."""
+        if x.kept is not None:
+            r = self.host.kosvm("exec", x.name, "cat", "/state/kept")
+            if self.done(x, r, False) and r.out != x.kept + "\n":
+                raise Failure("%s kept %r, and now it is %r" % (x, x.kept, r.out))
+            return
+        token = "%08x" % self.random.getrandbits(32)
+        if self.done(x, self.host.kosvm("exec", x.name, "sh", "-c", "echo %s >/state/kept && sync" % token), False):
+            x.kept = token
+
+    def copy(self, x):
+        """There and back again."""
+        token = "%08x" % self.random.getrandbits(32)
+        there, here, back = "/tmp/" + token, *(os.path.join(self.host.work, n % token) for n in ("copy.%s", "back.%s"))
+        content = self.random.randbytes(self.random.choice([0, 1000, 300000]))
+        with open(here, "wb") as f:
+            f.write(content)
+        try:
+            if not self.done(x, self.host.kosvm("cp", here, "%s:%s" % (x.name, there)), False):
+                return
+            if not self.done(x, self.host.kosvm("cp", "%s:%s" % (x.name, there), back), False):
+                return
+            with open(back, "rb") as f:
+                if f.read() != content:
+                    raise Failure("%s: %d bytes came back as others from a copy" % (x, len(content)))
+        finally:
+            for path in here, back:
+                if os.path.exists(path):
+                    os.unlink(path)
+        self.done(x, self.host.kosvm("exec", x.name, "rm", there), False)
 
     def look(self, x):
         r = self.host.kosvm("ps", "-a", "--format", "json")

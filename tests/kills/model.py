@@ -5,10 +5,8 @@ import threading
 import time
 
 from host import Failure
-from stage import KINDS
 
 FLUX = {"starting", "stopping", "purging", "sleeping", "waking"}
-SETTLE = 40  # seconds until nothing moves any more
 KILLED = r"signal 9"
 # A process's status is for its parent: nobody can say how a VMM ended that an earlier kosvmd started.
 UNKNOWN = KILLED + r"|not known|while kosvmd was away"
@@ -18,8 +16,8 @@ REBOOTED = r"the machine went down"
 class Expect:
     """One agent. Its worker changes it while the load runs, the driver only adds harm."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, kinds):
+        self.name, self.kinds = name, kinds
         self.kind = None      # None: it does not exist
         self.want = "stop"    # or "run": what was acknowledged last
         self.doubt = False    # the last change was not acknowledged
@@ -27,10 +25,19 @@ class Expect:
         self.vmm = None       # (pid, start time) when it was last seen
         self.harm = []        # patterns of the reasons that what was done to its VMM may have
         self.identity = None  # id, generation, restarts and VMM when it was last seen
+        self.kept = None      # what its state disk holds; None: not known
 
     def begin(self):
         """A new life is asked for."""
         self.vmm, self.harm = None, []
+
+    def is_no_more(self):
+        self.kind, self.doubt, self.refused, self.identity, self.kept = None, False, False, None, None
+        self.begin()
+
+    @property
+    def spec(self):
+        return self.kinds.get(self.kind, {})
 
     @property
     def is_clear(self):
@@ -39,12 +46,12 @@ class Expect:
 
     @property
     def policy(self):
-        return self.kind is not None and "restart" in KINDS[self.kind].get("lifecycle", {})
+        return "restart" in self.spec.get("lifecycle", {})
 
     @property
     def may_have_ended(self):
         """An operation on it may be refused without anybody's fault."""
-        return bool(self.harm) or "ends" in KINDS[self.kind] or "unsteady" in KINDS[self.kind]
+        return bool(self.harm) or "ends" in self.spec or "unsteady" in self.spec
 
     def __str__(self):
         return "%s (%s, %s%s%s, VMM %s)" % (self.name, self.kind, self.want, ", in doubt" if self.doubt else "",
@@ -52,9 +59,9 @@ class Expect:
 
 
 class Model:
-    def __init__(self, host, names):
-        self.host = host
-        self.agents = {n: Expect(n) for n in names}
+    def __init__(self, host, names, cast):
+        self.host, self.patience = host, cast.settle
+        self.agents = {n: Expect(n, cast.kinds) for n in names}
         self.lock = threading.Lock()
         self.disturbed = []  # (from, until) when kosvmd was not there, monotonic
 
@@ -86,14 +93,14 @@ class Model:
 
     def settle(self):
         """Waits until no agent moves; returns what ps says then."""
-        end = time.monotonic() + SETTLE
+        end = time.monotonic() + self.patience
         while True:
             listed = self.host.ps()
             moving = [o for o in listed.values() if self.moves(o)]
             if not moving:
                 return listed
             if time.monotonic() > end:
-                raise Failure("still moving after %d s: %s" % (SETTLE, ["%s %s %s" % (o["name"], o["state"], o["reason"])
+                raise Failure("still moving after %d s: %s" % (self.patience, ["%s %s %s" % (o["name"], o["state"], o["reason"])
                                                                         for o in moving]))
             time.sleep(0.05)
 
@@ -101,7 +108,7 @@ class Model:
         """It is on its way somewhere, or will be without anybody's doing."""
         if o["state"] in FLUX or o.get("restart_at_ns"):
             return True
-        spec = KINDS.get(self.agents[o["name"]].kind, {}) if o["name"] in self.agents else {}
+        spec = self.agents[o["name"]].spec if o["name"] in self.agents else {}
         age = time.time() - o["started_ns"] / 1e9
         return o["state"] == "running" and ("ends" in spec or age < spec.get("unsteady", 0))
 
@@ -124,8 +131,7 @@ class Model:
         if o is None:
             if x.kind is not None and not x.doubt:
                 raise Failure("it is acknowledged and not there")
-            x.kind, x.doubt, x.refused, x.identity = None, False, False, None
-            x.begin()
+            x.is_no_more()
             return
         if x.kind is None:
             raise Failure("its removal was acknowledged and it is there")
@@ -148,14 +154,14 @@ class Model:
                 raise Failure("its end was acknowledged")
             return
         if state == "running":
-            if x.vmm and not x.harm and vmms[0] != x.vmm and "unsteady" not in KINDS[x.kind]:
+            if x.vmm and not x.harm and vmms[0] != x.vmm and "unsteady" not in x.spec:
                 raise Failure("it has another VMM than before, and nobody touched the one before")
             if x.vmm and x.harm and vmms[0] != x.vmm and not x.policy:
                 raise Failure("it was started again without a policy that says so")
             return
         if x.policy:
             raise Failure("its policy is to be restarted")
-        ends = KINDS[x.kind].get("ends")
+        ends = x.spec.get("ends")
         if ends and state == ends[0] and re.search(ends[2], reason) and ends[1] in (None, o["exit_code"]):
             return
         if not x.harm:

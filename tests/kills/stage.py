@@ -1,31 +1,80 @@
-"""What the load needs before it begins: a trusted key, three tiny images, and a signed manifest for every agent."""
+"""What the load needs before it begins: who plays the agents, a trusted key, images, and a signed manifest for each kind."""
 import os
+import shutil
 import struct
 
 # What each kind of agent does, how its life may end by itself, and what kosvmd then says.
-#   command    words for the stand-in's agent (tests/support/stand_in_agent.c)
-#   lifecycle  lines of that section, where the manifest has one
+#   command    words for the agent: tests/support/stand_in_agent.c, or tests/kills/talker.c in a real guest
+#   lifecycle  lines of that section
 #   ends       if it ends by itself: (state, exit code, pattern of the reason)
 #   unsteady   seconds after a start in which it may get another VMM by itself
 #   patience   its start-timeout: one that hangs before kosvmd knew it to run has that long
 #   kill_only  it does not listen to a polite stop
 POLICY = {"restart-max": "0", "restart-backoff": "100ms", "restart-backoff-max": "500ms"}
-KINDS = {
-    "idle": dict(command="run"),
-    "talks": dict(command="chatter 15"),
-    "floods": dict(command="burst 3000 chatter 50"),
-    "disk": dict(command="chatter 40", state="8M"),
-    "leaves": dict(command="chatter 10 exit 3 400", ends=("stopped", 3, "code 3")),
-    "falls": dict(command="chatter 10 signal 11 300", ends=("stopped", 139, "signal 11")),
-    "crashes": dict(command="crash 350", ends=("failed", None, "signal 6|not known")),
-    "switches-off": dict(command="poweroff 350", ends=("failed", None, "power-off|powered off|switched")),
-    "stubborn": dict(command="stubborn chatter 30", grace="1s"),
-    "comes-back": dict(command="chatter 25", lifecycle=dict(POLICY, restart="always")),
-    "tries-again": dict(command="chatter 25", lifecycle=dict(POLICY, restart="on-failure")),
-    "hangs": dict(command="chatter 20 hang-once 300", state="8M", patience="5s", unsteady=2.5, kill_only=True, lifecycle=dict(
-        POLICY, restart="on-failure", heartbeat="100ms", **{"heartbeat-timeout": "700ms"})),
-    "dozes": dict(command="run", lifecycle={"idle-after": "1s"}),
-}
+
+
+class StandIns:
+    """tests/support/stand_in_vmm in the place of kosvm-vmm: no guest, hundreds of lives a minute."""
+    agent = "/agent"
+    real = False
+    pause = ["", "sleep 0.1; "]
+    settle = 40  # seconds until nothing moves any more
+    kinds = {
+        "idle": dict(command="run"),
+        "talks": dict(command="chatter 15"),
+        "floods": dict(command="burst 3000 chatter 50"),
+        "disk": dict(command="chatter 40", state="8M"),
+        "leaves": dict(command="chatter 10 exit 3 400", ends=("stopped", 3, "code 3")),
+        "falls": dict(command="chatter 10 signal 11 300", ends=("stopped", 139, "signal 11")),
+        "crashes": dict(command="crash 350", ends=("failed", None, "signal 6|not known")),
+        "switches-off": dict(command="poweroff 350", ends=("failed", None, "power-off|powered off|switched")),
+        "stubborn": dict(command="stubborn chatter 30", grace="1s"),
+        "comes-back": dict(command="chatter 25", lifecycle=dict(POLICY, restart="always")),
+        "tries-again": dict(command="chatter 25", lifecycle=dict(POLICY, restart="on-failure")),
+        "hangs": dict(command="chatter 20 hang-once 300", state="8M", patience="5s", unsteady=2.5, kill_only=True,
+                      lifecycle=dict(POLICY, restart="on-failure", heartbeat="100ms", **{"heartbeat-timeout": "700ms"})),
+        "dozes": dict(command="run", lifecycle={"idle-after": "1s"}),
+    }
+
+    def before(self, host):
+        """In front of the first kosvmd."""
+
+    def prepare(self, host):
+        """Key and images: the key to sign with, and digests by the manifest's words."""
+        key = os.path.join(host.work, "key")
+        host.good("key", "gen", "--no-password", key)
+        host.good("key", "trust", key + ".pub")
+        return key + ".key", import_images(host)
+
+
+class Guests:
+    """Linux guests on real KVM, from what tests/integration/prepare made."""
+    agent = "/opt/test/talker"
+    real = True
+    pause = ["", "sleep 0.2; "]
+    settle = 180
+    kinds = {
+        "idle": dict(command="run"),
+        "talks": dict(command="chatter 60"),
+        "floods": dict(command="burst 1000 chatter 200"),
+        "disk": dict(command="chatter 150", state="8M"),
+        "leaves": dict(command="chatter 50 exit 3 1500", ends=("stopped", 3, "code 3")),
+        "falls": dict(command="chatter 50 signal 11 1000", ends=("stopped", 139, "signal 11")),
+        "stubborn": dict(command="stubborn chatter 150", grace="1s"),
+        "comes-back": dict(command="chatter 100", state="8M", lifecycle=dict(POLICY, restart="always")),
+        "dozes": dict(command="run", lifecycle={"idle-after": "1s"}),
+    }
+
+    def __init__(self, prepared):
+        self.prepared = prepared
+
+    def before(self, host):
+        shutil.copytree(os.path.join(self.prepared, "state"), host.state)
+
+    def prepare(self, host):
+        with open(os.path.join(self.prepared, "images")) as f:
+            digests = dict(line.strip().split("=") for line in f)
+        return os.path.join(self.prepared, "trusted.key"), {k: digests[k.upper()] for k in ("kernel", "initramfs", "rootfs")}
 
 
 def write_kernel(path):
@@ -54,13 +103,13 @@ def import_images(host):
             for kind, path in (("kernel", kernel), ("initramfs", modules), ("rootfs", root))}
 
 
-def write_manifest(host, images, name, kind):
-    spec = KINDS[kind]
-    path = os.path.join(host.work, "%s.%s.ini" % (name, kind))
-    lines = ["[agent]", "name = " + name, "[image]"] + ["%s = %s" % item for item in images.items()]
-    lines += ["[resources]", "memory = 64M", "state = " + spec.get("state", "0")]
-    lines += ["[run]", "command = /agent " + spec["command"], "stop-timeout = " + spec.get("grace", "2s")]
-    lines += ["start-timeout = " + spec.get("patience", "60s")]
+def write_manifest(host, cast, images, kind):
+    spec = cast.kinds[kind]
+    path = os.path.join(host.work, "%s.ini" % kind)
+    lines = ["[agent]", "name = " + kind, "[image]"] + ["%s = %s" % item for item in images.items()]
+    lines += ["[resources]", "memory = %s" % ("128M" if cast.real else "64M"), "state = " + spec.get("state", "0")]
+    lines += ["[run]", "command = %s %s" % (cast.agent, spec["command"]), "stop-timeout = " + spec.get("grace", "5s" if cast.real else "2s")]
+    lines += ["start-timeout = " + spec.get("patience", "120s")]
     if "lifecycle" in spec:
         lines += ["[lifecycle]"] + ["%s = %s" % item for item in spec["lifecycle"].items()]
     with open(path, "w") as f:
@@ -68,22 +117,11 @@ def write_manifest(host, images, name, kind):
     return path
 
 
-def kinds_known(host, images):
-    """Without those that need a [lifecycle] where the manifest has none."""
-    path = write_manifest(host, images, "probe", "comes-back")
-    return [k for k, spec in KINDS.items() if "lifecycle" not in spec or host.kosvm("manifest", "check", path).code == 0]
-
-
-def prepare(host, names):
-    """Starts kosvmd; returns the kinds, and the path of the manifest by name and kind."""
-    key = os.path.join(host.work, "key")
-    host.good("key", "gen", "--no-password", key)
-    host.good("key", "trust", key + ".pub")
-    images = import_images(host)
-    kinds = kinds_known(host, images)
+def prepare(host, cast):
+    """With a kosvmd that serves; returns the path of the manifest by kind."""
+    key, images = cast.prepare(host)
     manifests = {}
-    for name in names:
-        for kind in kinds:
-            manifests[name, kind] = write_manifest(host, images, name, kind)
-            host.good("manifest", "sign", manifests[name, kind], "--key", key + (".key" if os.path.exists(key + ".key") else ""))
-    return kinds, manifests
+    for kind in cast.kinds:
+        manifests[kind] = write_manifest(host, cast, images, kind)
+        host.good("manifest", "sign", manifests[kind], "--key", key)
+    return manifests

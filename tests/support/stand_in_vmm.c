@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -175,14 +176,25 @@ static void detach(void)
 		vmm_end(VMM_END_QUIT, "the control socket was closed");
 }
 
+/* For tests that look from outside: the process's name says it. */
+static void set_paused(bool paused)
+{
+	char name[16] = "";
+
+	vmm.paused = paused;
+	(void)prctl(PR_GET_NAME, name);
+	name[strcspn(name, " ")] = '\0';
+	if (paused)
+		memcpy(name + (strlen(name) < 8 ? strlen(name) : 8), " paused", sizeof(" paused"));
+	(void)prctl(PR_SET_NAME, name);
+}
+
 static void got_request(const struct vmm_msg *m)
 {
 	struct vmm_reply r = { .id = m->u.id.id };
 
-	if (m->type == VMM_MSG_PAUSE)
-		vmm.paused = true;
-	else if (m->type == VMM_MSG_RESUME)
-		vmm.paused = false;
+	if (m->type != VMM_MSG_STATS)
+		set_paused(m->type == VMM_MSG_PAUSE);
 	r.flags = flags_now();
 	vmm.stats.vcpu_ns += 1000;
 	r.stats = vmm.stats;
