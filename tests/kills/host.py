@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 
 PATIENCE = 120  # seconds for any one command
@@ -48,6 +49,7 @@ class Host:
         self.env.update(KOSVM_STATE=self.state, KOSVM_RUN=self.run_dir, LC_ALL="C.UTF-8")
         self.log = os.path.join(work, "kosvmd.log")
         self.session = os.getsid(0)
+        self.power = threading.Lock()  # held while the machine is off: no command begins
         self.numbers = {}  # of rows, by the id that people see
         self.kosvmd, self.deaths = None, {}  # the last that was started here; how foster children ended
         # Whoever loses its parent becomes a child of this process: no orphan goes unseen.
@@ -62,17 +64,20 @@ class Host:
         begun = time.monotonic()
         # Files, not pipes: a kosvmd that it starts must not keep us waiting for their end.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            with self.power:
+                process = subprocess.Popen([os.path.join(self.prefix, "bin/kosvm"), *argv], stdin=subprocess.DEVNULL,
+                                           stdout=out, stderr=err, env=self.env, cwd=self.work)
             try:
-                done = subprocess.run([os.path.join(self.prefix, "bin/kosvm"), *argv], stdin=subprocess.DEVNULL,
-                                      stdout=out, stderr=err, env=self.env, cwd=self.work, timeout=PATIENCE)
-                code = done.returncode
+                code = process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                code = -1
+                process.kill()
+                process.wait()
+                code = None
             out.seek(0)
             err.seek(0)
             result = Result(argv, code, out.read().decode(errors="replace"), err.read().decode(errors="replace"), begun,
                             time.monotonic())
-        if code == -1:
+        if code is None:
             raise Failure("kosvm %s: no answer within %d s" % (" ".join(argv), PATIENCE))
         return result
 
