@@ -39,7 +39,7 @@ static bool has_label(const json_t *labels, const char *wanted)
 	return value && (*eq == '\0' || strcmp(value, eq + 1) == 0);
 }
 
-static bool is_wanted(const struct http_request *q, const struct agent *a, const json_t *described)
+static bool is_wanted(const struct http_request *q, const struct agent *a)
 {
 	const char *state = http_target_query(&q->target, "state");
 	const char *name = http_target_query(&q->target, "name");
@@ -47,8 +47,11 @@ static bool is_wanted(const struct http_request *q, const struct agent *a, const
 	if (state ? strcmp(state, agent_state_name(a->state)) != 0
 		  : !http_query_bool(&q->target, "all", false) && !agent_state_live(a->state))
 		return false;
-	if (name && !strstr(a->row.name, name))
-		return false;
+	return !name || strstr(a->row.name, name);
+}
+
+static bool has_labels(const struct http_request *q, const json_t *described)
+{
 	for (size_t i = 0; i < q->target.nquery; i++) {
 		if (strcmp(q->target.query[i].key, "label") == 0 &&
 			!has_label(json_object_get(described, "labels"), q->target.query[i].value))
@@ -102,9 +105,10 @@ static int list_agents(struct http_request *q, struct kerr *e)
 		return kerr_errno(e, ENOMEM, "agents");
 	}
 	for (size_t i = 0; i < n; i++) {
-		json_t *o = agent_describe(list[i]);
+		/* Describing is most of the work: done for those that may be wanted. */
+		json_t *o = is_wanted(q, list[i]) ? agent_describe(list[i]) : NULL;
 
-		if (!o || !is_wanted(q, list[i], o))
+		if (!o || !has_labels(q, o))
 			json_decref(o);
 		else
 			(void)json_array_append_new(out, o);
