@@ -7,12 +7,17 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 #include <images/import.h>
 #include <images/store.h>
 
 #include "exchange.h"
+#include "reserve.h"
 #include "routes.h"
 #include "worker.h"
+
+/* Is there still room? An import writes some hundred megabytes a second. */
+#define LOOK_NS (50 * CLOCK_NS_PER_MS)
 
 /* What the worker of one import works on; it lives until fork, in the child for ever. */
 struct import_job {
@@ -28,6 +33,7 @@ struct import_job {
 struct import_op {
 	struct http_request *q;
 	struct worker *worker;
+	struct loop_timer look;
 };
 
 static void import_progress(void *user, const char *what, double fraction)
@@ -99,23 +105,42 @@ static void import_done(
 {
 	struct import_op *op = user;
 	struct sup *s = op->q->sup;
+	struct kerr room = { 0 };
 
 	for (size_t i = 0; i < nfds; i++)
 		(void)close(fds[i]);
 	op->worker = NULL;
+	loop_timer_done(&op->look);
 	if (result < 0) {
+		/* The tools it runs have many words for a full disk. */
+		int r = reserve_check(s->images_fd, &room);
+
 		clean_store(s);
-		http_fail(op->q, result, err->msg);
+		http_fail_kerr(op->q, r == -ENOSPC ? &room : err);
 		return;
 	}
 	events_publish(s, "image.import", json_copy(ok));
 	http_ok(op->q, 201, json_incref(ok));
 }
 
+static void look(struct loop_timer *t)
+{
+	struct import_op *op = container_of(t, struct import_op, look);
+	struct kerr err = { 0 };
+
+	if (reserve_check(op->q->sup->images_fd, &err) == 0)
+		return;
+	loop_timer_done(t);
+	worker_cancel(op->worker, clean_store, op->q->sup);
+	op->worker = NULL;
+	http_fail_kerr(op->q, &err);
+}
+
 static void op_free(void *user)
 {
 	struct import_op *op = user;
 
+	loop_timer_done(&op->look);
 	worker_cancel(op->worker, clean_store, op->q->sup);
 	free(op);
 }
@@ -129,11 +154,15 @@ static int import_image(struct http_request *q, struct kerr *e)
 	struct import_job job = { .store_fd = q->sup->images_fd };
 	struct import_op *op;
 	int keep[3];
+	int r;
 
 	if (image_kind_parse(kind, &job.kind) < 0)
 		return kerr_set(
 			e, EINVAL, "kind: %.64s: expected kernel, initramfs or rootfs", kind);
 	(void)snprintf(job.label, sizeof(job.label), "%s", route_text(q, "label"));
+	r = reserve_check(q->sup->images_fd, e);
+	if (r < 0)
+		return r;
 	source_fd = exchange_take(q->sup->exchange, route_text(q, "source"), e);
 	if (source_fd < 0)
 		return source_fd;
@@ -147,6 +176,7 @@ static int import_image(struct http_request *q, struct kerr *e)
 	if (!op)
 		return kerr_errno(e, ENOMEM, "import");
 	op->q = q;
+	op->look = (struct loop_timer){ .fn = look, .w = { .fd = -1 } };
 	q->op = op;
 	q->op_free = op_free;
 	job.source_fd = source_fd;
@@ -154,6 +184,9 @@ static int import_image(struct http_request *q, struct kerr *e)
 	keep[0] = job.store_fd;
 	keep[1] = source_fd;
 	keep[2] = init_fd;
+	r = loop_timer_set(q->sup->loop, &op->look, LOOK_NS, LOOK_NS);
+	if (r < 0)
+		return kerr_errno(e, -r, "import");
 	return worker_start(&op->worker, q->sup->loop, import_work, &job, keep,
 		init_fd >= 0 ? 3 : 2, &ops, op, e);
 }

@@ -37,7 +37,7 @@ static int clear(struct http_request *q, struct kerr *e)
 
 static const struct http_field panic_body[] = {
 	{ .key = "action", .kind = HTTP_TEXT, .required = true },
-	{ .key = "reason", .kind = HTTP_TEXT, .required = true, .min = 1, .max = 500 },
+	{ .key = "reason", .kind = HTTP_TEXT, .required = true, .min = 1, .max = 200 },
 	{ .key = "labels", .kind = HTTP_MAP },
 	{ 0 },
 };

@@ -1,6 +1,7 @@
 """Agents that run: started, stopped, waited for, spoken to."""
 import json
 import os
+import signal
 import struct
 import threading
 import time
@@ -117,6 +118,95 @@ def test_streams(h):
     h.ask("POST", "/v1/agents/echo/stop")
     r = h.ask("POST", "/v1/agents/echo/exec", {"argv": ["ls"]})
     check("exec in what does not run", r.status == 409 and r.error["code"] == "ENOTCONN", r)
+
+
+def test_restart_and_signals(h):
+    first = h.create("again", "stay", start=True).json
+    r = h.ask("POST", "/v1/agents/again/restart")
+    check("restart: another VM, and it runs", r.status == 200 and r.json["state"] == "running" and
+          r.json["generation"] == first["generation"] + 1 and r.json["pid"] != first["pid"], r)
+    for body in ({"signal": 0}, {"signal": 65}, {"signal": "TERM"}, {"signal": 1.5}, {"sig": 9}):
+        r = h.ask("POST", "/v1/agents/again/kill", body)
+        check("kill with %s" % json.dumps(body), r.status == 400, r)
+    r = h.ask("POST", "/v1/agents/again/kill", {"signal": 10})
+    check("kill with a signal", r.status == 200, r)
+    r = h.ask("POST", "/v1/agents/again/wait")
+    check("goes to the agent's process", r.json["exit_signal"] == 10, r)
+    r = h.ask("POST", "/v1/agents/again/kill", {"signal": 10})
+    check("and to nobody who has ended", r.status == 409, r)
+    r = h.ask("POST", "/v1/agents/again/restart")
+    check("restart of one that has ended starts it", r.status == 200 and r.json["state"] == "running", r)
+    r = h.ask("POST", "/v1/agents/again/kill")
+    check("kill without one ends the VM", r.status == 200, r)
+    check("at once", until(lambda: state(h, "again") in ("stopped", "failed")), state(h, "again"))
+    r = h.ask("POST", "/v1/agents/again/stop", {"grace_ms": -1})
+    check("a time that is none", r.status == 400, r)
+    h.ask("DELETE", "/v1/agents/again")
+
+
+def first_line(h, path, body):
+    """What the stand-in was asked on the stream, and its code."""
+    r = h.ask("POST", path, body)
+    if r.status != 200:
+        return r.body, None
+    sock, _ = h.take(r.json["stream"])
+    sock.settimeout(30)
+    got = read_frames(sock)
+    sock.close()
+    return got
+
+
+def test_attach_and_copy(h):
+    h.create("echo2", "stay", start=True)
+    at = "/v1/agents/echo2/"
+    out, code = first_line(h, at + "attach", {"rows": 24, "cols": 80})
+    check("attach", out.startswith(b"ATTACH ") and b":24" in out and b":80" in out and code == 3, (out, code))
+    for direction, word in (("in", b"COPY_IN "), ("out", b"COPY_OUT ")):
+        out, code = first_line(h, at + "copy", {"path": "/state/x", "direction": direction})
+        check("copy %s" % direction, out.startswith(word) and b"=/state/x" in out and code == 3, (out, code))
+    for body in ({}, {"path": "/x"}, {"path": "x", "direction": "in"}, {"path": "/x", "direction": "up"}, {"path": "", "direction": "in"},
+                 {"path": "/" + "x" * 5000, "direction": "in"}, {"path": "/x", "direction": "in", "owners": 1}):
+        r = h.ask("POST", at + "copy", body)
+        check("copy with %.60s" % json.dumps(body), r.status == 400, r)
+    for body in ({"rows": 24}, {"rows": 0, "cols": 1}, {"rows": 99999, "cols": 1}, {"tty": True}):
+        r = h.ask("POST", at + "attach", body)
+        check("attach with %s" % json.dumps(body), r.status == 400, r)
+    h.ask("DELETE", "/v1/agents/echo2?force=true")
+
+
+def test_panic(h):
+    """What it covers stands still or goes, nothing new starts, until it is called off; also over a restart of kosvmd."""
+    for name in ("calm", "wild"):
+        h.create(name, "stay", start=True, extra="[labels]\nmood = %s\n" % name)
+    for body in ({}, {"action": "hide"}, {"action": "kill", "labels": {"a": 1}}, {"action": "kill", "labels": []},
+                 {"action": "kill", "reason": "x" * 5000}):
+        r = h.ask("POST", "/v1/panic", body)
+        check("panic with %.50s" % json.dumps(body), r.status == 400, r)
+    r = h.ask("POST", "/v1/panic", {"action": "freeze", "reason": "smoke", "labels": {"mood": "wild"}})
+    check("panic by label", r.status == 200 and r.json["active"], r)
+    get = lambda: h.ask("GET", "/v1/panic").json
+    check("freezes", until(lambda: get()["frozen"] == 1 and get()["pending"] == 0), get())
+    paused = lambda: {a["name"]: a["paused"] for a in h.ask("GET", "/v1/agents").json["agents"] if a["name"] in ("calm", "wild")}
+    check("whom it names alone", paused() == {"calm": "", "wild": "panic"}, paused())
+    r = h.ask("POST", "/v1/agents/wild/exec", {"argv": ["ls"]})
+    check("no stream to one that is frozen", r.status == 409 and "smoke" in r.error["message"] and "unpanic" in r.error["message"], r)
+    out, code = first_line(h, "/v1/agents/calm/exec", {"argv": ["ls"]})
+    check("the others go on", code == 3, out)
+    r = h.ask("POST", "/v1/panic", {"action": "kill", "reason": "fire"})
+    check("panic for all", r.status == 200 and len(r.json["panics"]) == 2, r)
+    check("kills", until(lambda: {state(h, n) for n in ("calm", "wild")} <= {"stopped", "failed"}), [state(h, n) for n in ("calm", "wild")])
+    r = h.ask("POST", "/v1/agents/calm/start")
+    check("no start meanwhile", r.status == 409 and "fire" in r.error["message"], r)
+    check("kosvmd ends in between", h.stop(signal.SIGTERM) == 0, h.said()[-2000:])
+    h.start()
+    r = h.ask("POST", "/v1/agents/calm/start")
+    check("nor after a restart of kosvmd", r.status == 409 and "fire" in r.error["message"], r)
+    r = h.ask("DELETE", "/v1/panic")
+    check("unpanic", r.status == 200 and not get()["active"], r)
+    r = h.ask("POST", "/v1/agents/calm/start")
+    check("and they start again", r.status == 200 and r.json["state"] == "running", r)
+    for name in ("calm", "wild"):
+        h.ask("DELETE", "/v1/agents/%s?force=true" % name)
 
 
 def test_figures(h):

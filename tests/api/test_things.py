@@ -128,6 +128,40 @@ def test_import_that_nobody_waits_for(h):
     subprocess.run(["rm", "-rf", "big", "fifo"])
 
 
+def test_import_that_finds_no_room(h):
+    """On a file system of 64 MiB: the end comes before the last of it is gone, and all of it comes back."""
+    if os.geteuid() != 0:
+        skip("an import to a full disk", "not root")
+        return
+    state = h.dir + "/small"
+    os.mkdir(state)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M,mode=700", "small", state], check=True)
+    h.stop()
+    try:
+        h.start(KOSVM_STATE=state)
+        os.makedirs("big")
+        subprocess.run("for i in 1 2 3 4; do head -c 40000000 /dev/urandom >big/$i; done", shell=True, check=True)
+        free = lambda: os.statvfs(state).f_bavail * os.statvfs(state).f_frsize
+        before = free()
+        r = h.import_image("rootfs", "big")
+        check("an import that does not fit", r.status == 507 and "kept for agents" in r.error["message"], r)
+        left = lambda: [f for f in os.listdir(state + "/images") if f.startswith(".")]
+        check("leaves nothing", until(lambda: not left()), left())
+        check("and the room is back", until(lambda: free() > before - (1 << 20)), (before, free()))
+        with open(state + "/ballast", "wb") as f:
+            f.write(b"x" * (free() - (2 << 20)))
+        r = h.import_image("rootfs", "modules")
+        check("one is not begun where there is none", r.status == 507 and "kept for agents" in r.error["message"], r)
+        check("kosvmd goes on", h.trust().status == 201)
+        check("and ends in order", h.stop() == 0, h.said()[-2000:])
+    finally:
+        if h.process.poll() is None:
+            h.stop()
+        subprocess.run(["umount", state], check=True)
+        subprocess.run(["rm", "-rf", "big"])
+        h.start()
+
+
 def test_descriptors(h):
     before = h.settled()
     s, tokens = h.give("kernel", "k.c")
