@@ -125,6 +125,8 @@ int agent_move(struct agent *a, enum agent_event ev, const char *reason, struct 
 	a->row = row;
 	a->state = to;
 	a->last_event = ev;
+	if (to == AGENT_STARTING)
+		agent_policy_arm(a); /* a restart that was due is not made on top */
 	if (reason != a->reason)
 		(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
 	log_info("agent %s: %s -> %s (%s)%s%s", a->row.name, agent_state_name(from),
@@ -198,17 +200,30 @@ int agent_start(struct agent *a, struct kerr *e)
 	return r;
 }
 
-/* It has ended and waits for its next try: that one is called off. */
+static int set_restart(struct agent *a, uint64_t at_ns, struct kerr *e)
+{
+	uint64_t before = a->row.restart_at_ns;
+
+	a->row.restart_at_ns = at_ns;
+	if (agent_note(a) == 0)
+		return 0;
+	a->row.restart_at_ns = before;
+	return kerr_set(e, EIO, "agent %s: not recorded", a->row.name);
+}
+
+/* It has ended and waits for its next start, or ends for it: that one is called off. */
 static bool waits(const struct agent *a)
 {
-	return !agent_state_live(a->state) && a->row.restart_at_ns;
+	return (!agent_state_live(a->state) || a->state == AGENT_STOPPING) && a->row.restart_at_ns;
 }
 
 static int call_off(struct agent *a, struct kerr *e)
 {
-	a->row.restart_at_ns = 0;
-	agent_policy_arm(a);
-	return agent_note(a) < 0 ? kerr_set(e, EIO, "agent %s: not recorded", a->row.name) : 0;
+	int r = set_restart(a, 0, e);
+
+	if (r == 0)
+		agent_policy_arm(a);
+	return r;
 }
 
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
@@ -231,12 +246,13 @@ int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e)
 
 int agent_kill(struct agent *a, struct kerr *e)
 {
-	if (waits(a))
-		return call_off(a, e);
-	a->row.restart_at_ns = 0;
-	if (a->state != AGENT_STOPPING) {
-		int r = agent_move(a, AGENT_EV_STOP, why(a, "killed by request"), e);
+	bool was_due = a->row.restart_at_ns != 0;
+	int r = waits(a) ? call_off(a, e) : 0;
 
+	if (r < 0 || (!agent_state_live(a->state) && was_due))
+		return r;
+	if (a->state != AGENT_STOPPING) {
+		r = agent_move(a, AGENT_EV_STOP, why(a, "killed by request"), e);
 		if (r < 0)
 			return r;
 	}
@@ -259,18 +275,14 @@ int agent_restart(struct agent *a, uint64_t grace_ns, struct kerr *e)
 	r = panic_check(a, e);
 	if (r < 0)
 		return r;
+	if (a->state == AGENT_STOPPING)
+		return set_restart(a, DB_RESTART_AT_ONCE, e);
 	/* Recorded with the stop: whoever comes after a crash starts it. */
-	a->row.restart_at_ns = clock_real_ns();
-	a->restart_asked = true;
-	r = a->state == AGENT_STOPPING ? agent_note(a) : agent_stop(a, grace_ns, e);
-	if (r < 0) {
+	a->row.restart_at_ns = DB_RESTART_AT_ONCE;
+	r = agent_stop(a, grace_ns, e);
+	if (r < 0)
 		a->row.restart_at_ns = 0;
-		a->restart_asked = false;
-		return a->state == AGENT_STOPPING
-			? kerr_set(e, EIO, "agent %s: not recorded", a->row.name)
-			: r;
-	}
-	return 0;
+	return r;
 }
 
 int agent_signal(struct agent *a, int signo, struct kerr *e)

@@ -147,7 +147,6 @@ struct agent {
 	uint64_t next_connect;
 	LIST_HEAD(connect_list, agent_connect) connects;
 
-	bool restart_asked;        /* by a person: the policy does not count it */
 	struct loop_timer restart; /* armed while row.restart_at_ns is set */
 	LIST_HEAD(stats_list, agent_stats_request) stats;
 	LIST_HEAD(watcher_list, agent_watcher) watchers;
@@ -194,8 +193,8 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 /* It may be gone when this fails (provisional, or launched to be removed at its end). */
 int agent_start(struct agent *a, struct kerr *e);
 /*
- * grace 0: the manifest's. For one that has ended and waits for a restart, this
- * and agent_kill call the restart off.
+ * grace 0: the manifest's. For one that has ended and waits for a restart, or
+ * ends to be restarted, this and agent_kill call the restart off.
  */
 int agent_stop(struct agent *a, uint64_t grace_ns, struct kerr *e);
 /* Ends the VM at once; the agent is then stopped. */

@@ -79,17 +79,18 @@ static const char *how(enum vmm_end word, const char *text)
 }
 
 /* Its VM is not there any more. May free a. */
-static void gone_meanwhile(struct agent *a, bool rebooted)
+static void gone_meanwhile(struct agent *a, const struct db_boot *b, bool rebooted)
 {
 	char text[sizeof(((struct vmm_msg_ended *)0)->text)];
 	char reason[sizeof(a->reason)];
 	enum vmm_end word = agent_last_word(a, text, sizeof(text));
 	uint64_t now = clock_real_ns();
 
-	/* About: nobody saw when it ended. */
-	if (a->state == AGENT_RUNNING && now > a->row.started_ns) {
+	/* At most: nobody saw when it ended. Only across a reboot the calendar is all there is. */
+	if (a->state == AGENT_RUNNING && (!rebooted || now > a->row.started_ns)) {
 		a->health.since_ns = clock_mono_ns();
-		a->health.ran_before_ns = now - a->row.started_ns;
+		a->health.ran_before_ns =
+			rebooted ? now - a->row.started_ns : proc_age_ns(b->pid_start);
 	}
 	if (a->state == AGENT_STOPPING) {
 		/* It was to end, and why is known already. */
@@ -103,10 +104,12 @@ static void gone_meanwhile(struct agent *a, bool rebooted)
 		agent_ended(a, ev, reason);
 		return;
 	}
-	if (rebooted)
+	/* A VM that was still there when the machine went down had no time for a last word. */
+	if (rebooted && word == 0)
 		(void)snprintf(reason, sizeof(reason), "the machine went down while it ran");
 	else
-		(void)snprintf(reason, sizeof(reason), "the VM ended while kosvmd was away: %s",
+		(void)snprintf(reason, sizeof(reason), "the VM ended %s: %s",
+			rebooted ? "before the machine went down" : "while kosvmd was away",
 			how(word, text));
 	agent_ended(a, AGENT_EV_LOST, reason);
 }
@@ -160,7 +163,7 @@ void agent_recover(struct agent *a)
 	if (r == 0)
 		r = host_boot_id(machine);
 	if (r == 0 && strcmp(machine, b.host_boot_id) != 0) {
-		gone_meanwhile(a, true);
+		gone_meanwhile(a, &b, true);
 		return;
 	}
 	if (r == 0)
@@ -175,7 +178,7 @@ void agent_recover(struct agent *a)
 		log_error("agent %s: %s: its VM is ended", a->row.name, err.msg);
 		kill_process(&b);
 	}
-	gone_meanwhile(a, false);
+	gone_meanwhile(a, &b, false);
 }
 
 static void resume_stopping(struct agent *a)

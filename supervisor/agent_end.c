@@ -217,7 +217,12 @@ static void vmm_guest_connect(
 	struct agent *a = user;
 	int fd = -1;
 
-	/* Default deny: a guest reaches its own two services and nothing else. */
+	/*
+	 * Default deny: a guest reaches its own two services and nothing else.
+	 * An answer that does not get through is none: our end of the stream
+	 * reads its end, the guest dials again, and a VMM that takes no answers
+	 * is found out by vmm_proc.
+	 */
 	if (dst_cid == GUEST_CID_HOST && guest_link_accept(a->guest, dst_port, src_port, &fd) == 0)
 		(void)vmm_proc_accept(a->vmm, id, fd);
 	else
@@ -257,8 +262,10 @@ static void guest_ready(void *user)
 	if (a->state != AGENT_STARTING || a->broken)
 		return;
 	(void)loop_timer_set(a->sup->loop, &a->deadline, 0, 0);
-	if (agent_move(a, AGENT_EV_READY, "", &err) < 0)
+	if (agent_move(a, AGENT_EV_READY, "", &err) < 0) {
 		agent_break(a, "%s", err.msg);
+		return;
+	}
 	agent_health_start(a, 0);
 	agent_idle_start(a);
 }

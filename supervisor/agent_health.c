@@ -1,5 +1,6 @@
 /* A running agent's heartbeat, and how long it may run. */
 #include <stdio.h>
+#include <string.h>
 
 #include <base/cleanup.h>
 #include <base/clock.h>
@@ -57,6 +58,11 @@ static void life_over(struct loop_timer *t)
 
 	if (a->state != AGENT_RUNNING || a->broken)
 		return;
+	/* What a panic froze stays as it is until the panic ends. */
+	if (strcmp(a->row.paused, "panic") == 0) {
+		(void)loop_timer_set(a->sup->loop, t, CLOCK_NS_PER_S, 0);
+		return;
+	}
 	units_format_duration(a->manifest.max_run_time_ns, limit, sizeof(limit));
 	(void)snprintf(text, sizeof(text), "it ran for %s (max-run-time)", limit);
 	if (agent_move(a, AGENT_EV_EXPIRED, text, &err) < 0) {

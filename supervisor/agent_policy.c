@@ -56,19 +56,11 @@ void agent_policy_decide(struct agent *a, enum agent_event ev, char *reason, siz
 	a->row.restart_at_ns = clock_real_ns() + backoff(m, a->row.restarts);
 }
 
-/*
- * A person's restart is recorded with the stop, before the end; the policy's is
- * due after it. So it is known when another kosvmd carries it out, too.
- */
-static bool is_asked(const struct agent *a)
-{
-	return a->restart_asked || a->row.restart_at_ns < a->row.ended_ns;
-}
-
 static void due(struct loop_timer *t)
 {
 	struct agent *a = container_of(t, struct agent, restart);
-	enum agent_event ev = is_asked(a) ? AGENT_EV_START : AGENT_EV_RESTART;
+	enum agent_event ev =
+		a->row.restart_at_ns == DB_RESTART_AT_ONCE ? AGENT_EV_START : AGENT_EV_RESTART;
 	struct kerr err = { 0 };
 
 	/* When the panic ends it is armed again. */
@@ -79,7 +71,6 @@ static void due(struct loop_timer *t)
 		(void)loop_timer_set(a->sup->loop, t, a->manifest.restart_backoff_max_ns, 0);
 		return;
 	}
-	a->restart_asked = false;
 	if (agent_boot(a, &err) < 0)
 		agent_break(a, "%s", err.msg); /* may free a */
 }

@@ -16,6 +16,9 @@ struct db;
 #define DB_SCHEMA_VERSION 2
 #define DB_UID_LEN        32u /* hexadecimal digits */
 
+/* A person asked for it: due whatever the clock says, and not counted. */
+#define DB_RESTART_AT_ONCE 1u
+
 /* One agent's row. Strings are the row's own. */
 struct db_agent {
 	int64_t id; /* never used twice; names its directory */
@@ -37,7 +40,7 @@ struct db_agent {
 	char *launch;           /* a JSON object: what was chosen beside the manifest */
 	uint32_t generation;    /* starts so far */
 	uint32_t restarts;      /* by its policy, in a row */
-	uint64_t restart_at_ns; /* CLOCK_REALTIME; 0: none is due */
+	uint64_t restart_at_ns; /* CLOCK_REALTIME; 0: none is due; or DB_RESTART_AT_ONCE */
 	char paused[8];         /* "", "idle" or "panic" */
 	bool provisional;       /* goes when its first start leads to no VM */
 	uint64_t moved_ns;      /* of the last move; not read back */

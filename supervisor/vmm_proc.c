@@ -288,13 +288,21 @@ int vmm_proc_watch(struct vmm_proc *p, struct kerr *e)
 	return r < 0 ? kerr_errno(e, -r, "watch the VMM") : 0;
 }
 
+/* r: of a message that was sent. One that is not taken must not be waited for without end. */
+static int check_taken(struct vmm_proc *p, int r)
+{
+	if (r == -EAGAIN && !vmm_request_waiting(p))
+		(void)vmm_proc_request(p, VMM_MSG_STATS, NULL, NULL);
+	return r;
+}
+
 static int send_with_fd(
 	struct vmm_proc *p, enum vmm_msg_type type, const void *payload, size_t len, int fd)
 {
 	int r = p->attached ? vmm_proto_send(p->sock, type, payload, len, &fd, 1) : -ENOTCONN;
 
 	(void)close(fd);
-	return r;
+	return check_taken(p, r);
 }
 
 int vmm_proc_connect(struct vmm_proc *p, uint64_t id, uint32_t port, int fd)
@@ -317,7 +325,7 @@ int vmm_proc_refuse(struct vmm_proc *p, uint64_t id)
 
 	if (!p->attached)
 		return -ENOTCONN;
-	return vmm_proto_send(p->sock, VMM_MSG_REFUSE, &m, sizeof(m), NULL, 0);
+	return check_taken(p, vmm_proto_send(p->sock, VMM_MSG_REFUSE, &m, sizeof(m), NULL, 0));
 }
 
 int vmm_proc_quit(struct vmm_proc *p)

@@ -76,7 +76,11 @@ int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_pr
 int vmm_proc_adopt(struct vmm_proc **ret, struct loop *loop, int dirfd,
 	const struct vmm_identity *id, const struct vmm_proc_ops *ops, void *user, struct kerr *e);
 
-/* fd is handed on and closed here in any case. 0 or -errno. */
+/*
+ * fd is handed on and closed here in any case. 0 or -errno; -EAGAIN: the VMM
+ * does not read. It is then asked for STATS, and killed when it does not
+ * answer that either.
+ */
 int vmm_proc_connect(struct vmm_proc *p, uint64_t id, uint32_t port, int fd);
 int vmm_proc_accept(struct vmm_proc *p, uint64_t id, int fd);
 int vmm_proc_refuse(struct vmm_proc *p, uint64_t id);

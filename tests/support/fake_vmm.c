@@ -23,6 +23,7 @@ static uint32_t phase;       /* as HELLO tells it */
 static int sock = VMM_PROTO_FD;
 static int listener = -1, end_file = -1;
 static uint32_t flags;
+static bool again; /* taken over by a later kosvmd */
 
 static bool told(const char *order)
 {
@@ -114,6 +115,37 @@ static void handle_request(void)
 	say(VMM_MSG_REPLY, &m, sizeof(m));
 }
 
+/* More questions than the socket holds answers: what comes behind them gets none. */
+static void fill_socket(void)
+{
+	for (uint64_t id = 5000; id < 9000; id++) {
+		struct pollfd p = { .fd = sock, .events = POLLOUT };
+
+		(void)poll(&p, 1, -1);
+		connect_guest(id, 2, 99);
+	}
+}
+
+/* The guest's side of a take-over; "then-silent" does not dial. */
+static void dial_again(void)
+{
+	if (told("then-wants"))
+		phase = GUEST_PHASE_WANTS_CONFIG;
+	if (told("then-runs"))
+		phase = GUEST_PHASE_RUNS;
+	if (told("exits-alone") || told("then-ended"))
+		phase = GUEST_PHASE_ENDED;
+	if (told("then-clogged"))
+		fill_socket();
+	if (told("serve") && !told("then-silent"))
+		connect_guest(dialled = 1000, 2, GUEST_PORT_CONTROL);
+	if (told("then-closes")) {
+		(void)close(sock);
+		for (;;)
+			(void)pause();
+	}
+}
+
 /* What an earlier kosvmd left is taken over by the next one that knows the boot id. */
 static void wait_for_master(void)
 {
@@ -142,10 +174,12 @@ static void wait_for_master(void)
 			continue;
 		}
 		say(VMM_MSG_ATTACHED, &m, sizeof(m));
-		if (told("exits-alone"))
-			phase = GUEST_PHASE_ENDED;
-		if (told("serve"))
-			connect_guest(dialled = 1000, 2, GUEST_PORT_CONTROL);
+		again = true;
+		if (control >= 0 && told("then-")) {
+			(void)close(control);
+			control = -1;
+		}
+		dial_again();
 		return;
 	}
 }
@@ -162,7 +196,10 @@ static void handle_message(void)
 		exit(8);
 	if (msg.type == VMM_MSG_ACCEPT && msg.u.id.id == dialled) {
 		control = msg.fds[0];
-		hello();
+		if (again && told("then-drops"))
+			(void)close(control);
+		else
+			hello();
 	} else if (msg.type == VMM_MSG_CONNECT) {
 		handle_connect();
 	} else if (msg.type >= VMM_MSG_PAUSE && msg.type <= VMM_MSG_STATS) {
@@ -217,11 +254,16 @@ static void read_control(void)
 static void serve(void)
 {
 	for (;;) {
+		bool deaf = told("deaf") || (told("slow") && !again) || told("then-drops");
 		struct pollfd p[2] = { { .fd = sock, .events = POLLIN },
-			{ .fd = told("deaf") ? -1 : control, .events = POLLIN } };
+			{ .fd = deaf ? -1 : control, .events = POLLIN } };
+		int n = poll(p, 2, again && told("then-") ? 200 : -1);
 
-		if (poll(p, 2, -1) < 0)
+		if (n < 0)
 			exit(9);
+		/* As kosvm-init does until somebody answers. */
+		if (n == 0 && told("then-clogged") && control < 0)
+			connect_guest(++dialled, 2, GUEST_PORT_CONTROL);
 		if (p[1].fd >= 0 && p[1].revents)
 			read_control();
 		if (p[0].revents)

@@ -117,11 +117,11 @@ START_TEST(stopped)
 	while (vmm_proc_refuse(vp.p, 99) == 0)
 		sent++;
 	ck_assert_int_gt(sent, 0);
-	/* There is no room in the socket: the deadline runs all the same. */
+	/* There is no room in the socket: by that it was found out, and the deadline runs. */
 	vmm_proc_set_patience(vp.p, CLOCK_NS_PER_S);
 	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_PAUSE, vp_done, NULL), 0);
 	fx_until(&vp.gone);
-	ck_assert_str_eq(vp.text, "VMM did not answer PAUSE within 1 s");
+	ck_assert_str_eq(vp.text, "VMM did not answer STATS within 1 s");
 	ck_assert_int_eq(vp.result, -ECONNRESET);
 }
 END_TEST
