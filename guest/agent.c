@@ -1,7 +1,6 @@
 #include "agent.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,27 +34,21 @@ static void agent_settle(struct agent *a)
 
 static void agent_advance(struct agent *a)
 {
-	if (!a->ended || !forward_settled(&a->out) || !forward_settled(&a->err))
+	if (!a->ended || !streams_settled(&a->streams))
 		return;
 	agent_settle(a);
 	if (output_has_left(&a->log))
 		agent_report(a);
 }
 
-static void out_moved(struct forward *f)
+static void streams_moved(struct streams *s)
 {
-	agent_advance(container_of(f, struct agent, out));
-}
-
-static void err_moved(struct forward *f)
-{
-	agent_advance(container_of(f, struct agent, err));
+	agent_advance(container_of(s, struct agent, streams));
 }
 
 void agent_resume(struct agent *a)
 {
-	forward_resume(&a->out);
-	forward_resume(&a->err);
+	streams_resume(&a->streams);
 }
 
 static void log_moved(struct output *o)
@@ -94,9 +87,7 @@ static void agent_ended(struct child *c)
 
 	a->running = false;
 	a->ended = true;
-	feed_done(&a->in);
-	forward_settle(&a->out);
-	forward_settle(&a->err);
+	streams_settle(&a->streams);
 	(void)loop_timer_set(a->loop, &a->drain, AGENT_DRAIN_MS * CLOCK_NS_PER_MS, 0);
 	agent_advance(a);
 }
@@ -149,7 +140,7 @@ void agent_untap(struct agent *a, struct agent_tap *t)
 		if (a->feeder == t) {
 			/* The rest of its frame never comes; somebody else's may. */
 			a->feeder = NULL;
-			feed_forget(&a->in);
+			feed_forget(&a->streams.in);
 			offer_input(a);
 		}
 		agent_resume(a);
@@ -163,14 +154,14 @@ int agent_feed(struct agent *a, struct agent_tap *t, const uint8_t *payload, siz
 
 	if (a->feeder && a->feeder != t)
 		return CHAN_HOLD;
-	r = feed_take(&a->in, payload, len);
+	r = feed_take(&a->streams.in, payload, len);
 	a->feeder = r == CHAN_HOLD ? t : NULL;
 	return r;
 }
 
-static void in_ready(struct feed *f)
+static void input_ready(struct streams *s)
 {
-	struct agent *a = container_of(f, struct agent, in);
+	struct agent *a = container_of(s, struct agent, streams);
 
 	if (a->feeder)
 		a->feeder->ops->input(a->feeder);
@@ -191,79 +182,13 @@ void agent_init(
 		.started = agent_started,
 		.ended = agent_ended,
 	};
-	a->in = (struct feed){ .fd = -1 };
-	a->out = a->err = (struct forward){ .fd = -1 };
+	streams_init(&a->streams, loop, streams_moved, input_ready);
 	a->drain = (struct loop_timer){ .fn = drain_late, .w = { .fd = -1 } };
 	a->taps = a->feeder = NULL;
-	a->tty = -1;
 	a->running = a->ended = a->failed = a->settled = a->reported = false;
 	output_init(&a->log, loop, open, log_moved);
 	a->log.copy_room = copy_room;
 	a->log.copy = copy;
-}
-
-/* A pipe from the program; its end of it is *theirs. */
-static int open_output(struct agent *a, struct forward *f, enum guest_frame_type type,
-	void (*moved)(struct forward *f), int *theirs)
-{
-	int p[2];
-	int r;
-
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return -errno;
-	*theirs = p[1];
-	r = forward_open(f, a->loop, p[0], &a->log.sink, type, moved);
-	if (r < 0)
-		(void)close(p[0]);
-	return r;
-}
-
-static int open_input(struct agent *a, bool fed, int *theirs)
-{
-	int p[2];
-	int r;
-
-	if (!fed) {
-		*theirs = open("/dev/null", O_RDONLY | O_CLOEXEC);
-		return *theirs < 0 ? -errno : 0;
-	}
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return -errno;
-	*theirs = p[0];
-	r = feed_open(&a->in, a->loop, p[1], in_ready);
-	if (r < 0)
-		(void)close(p[1]);
-	return r;
-}
-
-static int open_pipes(struct agent *a, bool fed, int child_fds[3])
-{
-	int r = open_input(a, fed, &child_fds[0]);
-
-	if (r == 0)
-		r = open_output(a, &a->out, GUEST_STDOUT, out_moved, &child_fds[1]);
-	if (r == 0)
-		r = open_output(a, &a->err, GUEST_STDERR, err_moved, &child_fds[2]);
-	return r;
-}
-
-static int open_terminal(struct agent *a, const struct command *cmd, const struct user *user,
-	int child_fds[3], struct kerr *e)
-{
-	const struct pty_use use = {
-		.loop = a->loop,
-		.in = &a->in,
-		.ready = in_ready,
-		.out = &a->out,
-		.sink = &a->log.sink,
-		.moved = out_moved,
-	};
-	int r = pty_open(user->uid, cmd->rows, cmd->cols, &a->tty, &child_fds[0], e);
-
-	if (r < 0)
-		return r;
-	r = pty_connect(a->tty, &use, child_fds);
-	return r < 0 ? kerr_errno(e, -r, "terminal") : 0;
 }
 
 int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
@@ -284,9 +209,11 @@ int agent_start(struct agent *a, struct reaper *r, const struct command *cmd,
 	if (code < 0) {
 		(void)kerr_errno(e, -code, "%s", cmd->argv.v[0]);
 	} else if (cmd->tty) {
-		code = open_terminal(a, cmd, user, spec.fds, e);
+		code = streams_terminal(
+			&a->streams, &a->log.sink, user->uid, cmd->rows, cmd->cols, spec.fds, e);
 	} else {
-		code = open_pipes(a, cmd->open_stdin, spec.fds);
+		code = streams_pipes(
+			&a->streams, &a->log.sink, &a->log.sink, cmd->open_stdin, spec.fds);
 		if (code < 0)
 			(void)kerr_errno(e, -code, "%s", cmd->argv.v[0]);
 	}
@@ -306,7 +233,7 @@ void agent_signal(struct agent *a, int signo)
 
 void agent_resize(struct agent *a, uint32_t rows, uint32_t cols)
 {
-	pty_resize(a->tty, rows, cols);
+	pty_resize(a->streams.tty, rows, cols);
 }
 
 bool agent_was_started(const struct agent *a)
@@ -316,7 +243,8 @@ bool agent_was_started(const struct agent *a)
 
 bool agent_quiet(const struct agent *a)
 {
-	return a->child.pid == 0 && a->out.fd < 0 && a->err.fd < 0 && output_has_left(&a->log);
+	return a->child.pid == 0 && a->streams.out.fd < 0 && a->streams.err.fd < 0 &&
+		output_has_left(&a->log);
 }
 
 void agent_log_end(struct agent *a)
@@ -327,9 +255,6 @@ void agent_log_end(struct agent *a)
 void agent_done(struct agent *a)
 {
 	loop_timer_done(&a->drain);
-	feed_done(&a->in);
-	forward_done(&a->out);
-	forward_done(&a->err);
-	close_fd(&a->tty);
+	streams_done(&a->streams);
 	output_done(&a->log);
 }

@@ -7,9 +7,8 @@
 
 #include "child.h"
 #include "command.h"
-#include "feed.h"
-#include "forward.h"
 #include "output.h"
+#include "streams.h"
 
 /*
  * The agent: its process, its input, and its output on the log stream and
@@ -50,12 +49,10 @@ struct agent {
 	struct loop *loop;
 	const struct agent_ops *ops;
 	struct child child;
-	struct feed in;
-	struct forward out, err;
+	struct streams streams;
 	struct loop_timer drain;
 	struct agent_tap *taps;
 	struct agent_tap *feeder; /* whose frame is half in the pipe */
-	int tty;                  /* the terminal's master, or -1 */
 	bool running, ended, failed, settled, reported;
 	struct output log;
 };

@@ -11,41 +11,29 @@
 #include <base/clock.h>
 
 #include "copy.h"
-#include "feed.h"
-#include "forward.h"
+#include "note.h"
 #include "pty.h"
 #include "service.h"
+#include "streams.h"
 
 struct exec {
 	struct conn *conn; /* NULL when only the process is left */
 	struct service *service;
 	struct child child;
-	struct forward out, err;
-	struct feed in;
+	struct streams streams;
 	struct loop_timer hangup;
-	int tty; /* the terminal's master, or -1 */
 	bool ended;
 	/* Of a copy, whose standard error is the text of an ERROR frame: */
 	bool copying;
 	struct copy_request request;
-	struct sink note;
-	char text[512];
-	size_t text_len;
+	struct note note;
 };
-
-static void exec_close_pipes(struct exec *x)
-{
-	feed_done(&x->in);
-	forward_done(&x->out);
-	forward_done(&x->err);
-	close_fd(&x->tty);
-}
 
 static void exec_free(struct exec *x)
 {
 	x->service->running--;
 	loop_timer_done(&x->hangup);
-	exec_close_pipes(x);
+	streams_done(&x->streams);
 	copy_request_done(&x->request);
 	free(x);
 }
@@ -53,24 +41,23 @@ static void exec_free(struct exec *x)
 /* The last frame was sent. */
 static void exec_finish(struct exec *x)
 {
-	exec_close_pipes(x);
+	streams_done(&x->streams);
 	conn_finish(x->conn);
 }
 
 static void exec_refuse(struct exec *x, uint32_t code, const char *why)
 {
-	exec_close_pipes(x);
+	streams_done(&x->streams);
 	conn_refuse(x->conn, code, why);
 }
 
 /* A copy that went wrong: what it said, or how it ended. */
 static void copy_failed(struct exec *x)
 {
-	x->text[x->text_len] = '\0';
 	if (WIFSIGNALED(x->child.status))
 		exec_refuse(x, 1, "the copy was ended by a signal");
 	else
-		exec_refuse(x, 1, x->text_len ? x->text : "the copy failed");
+		exec_refuse(x, 1, x->note.len ? x->note.text : "the copy failed");
 }
 
 /* Moves on after anything that happened. */
@@ -79,11 +66,10 @@ static void exec_advance(struct exec *x)
 	uint8_t buf[GUEST_SMALL_FRAME];
 	int len;
 
-	if (!x->conn || x->conn->finished || !x->ended || !forward_settled(&x->out) ||
-		!forward_settled(&x->err))
+	if (!x->conn || x->conn->finished || !x->ended || !streams_settled(&x->streams))
 		return;
 	if (x->copying && x->child.status != 0) {
-		if (chan_room(&x->conn->chan) >= 2 * sizeof(x->text))
+		if (chan_room(&x->conn->chan) >= 2 * sizeof(x->note.text))
 			copy_failed(x);
 		return; /* or space comes */
 	}
@@ -93,19 +79,14 @@ static void exec_advance(struct exec *x)
 	exec_finish(x);
 }
 
-static void out_moved(struct forward *f)
+static void streams_moved(struct streams *s)
 {
-	exec_advance(container_of(f, struct exec, out));
+	exec_advance(container_of(s, struct exec, streams));
 }
 
-static void err_moved(struct forward *f)
+static void input_ready(struct streams *s)
 {
-	exec_advance(container_of(f, struct exec, err));
-}
-
-static void in_ready(struct feed *f)
-{
-	struct exec *x = container_of(f, struct exec, in);
+	struct exec *x = container_of(s, struct exec, streams);
 
 	if (x->conn)
 		chan_resume(&x->conn->chan);
@@ -128,80 +109,13 @@ static void exec_ended(struct child *c)
 		exec_free(x);
 		return;
 	}
-	feed_done(&x->in);
-	forward_settle(&x->out);
-	forward_settle(&x->err);
+	streams_settle(&x->streams);
 	/* Input that nobody takes any more must not keep a held frame. */
 	chan_resume(&x->conn->chan);
 	exec_advance(x);
 }
 
 /* ---- the start ---- */
-
-/* A pipe: *ours for the service (moved into place), *theirs for the program. */
-static int exec_pipe(int *ours, int *theirs, bool ours_reads)
-{
-	int p[2];
-
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return -errno;
-	*ours = p[ours_reads ? 0 : 1];
-	*theirs = p[ours_reads ? 1 : 0];
-	return 0;
-}
-
-static int open_output(struct exec *x, struct forward *f, struct sink *to,
-	enum guest_frame_type type, void (*moved)(struct forward *f), int *theirs)
-{
-	_cleanup_close_ int ours = -1;
-	int r = exec_pipe(&ours, theirs, true);
-
-	if (r == 0)
-		r = forward_open(f, x->service->loop, ours, to, type, moved);
-	if (r == 0)
-		(void)steal_fd(&ours);
-	return r;
-}
-
-static int exec_pipes(struct exec *x, int child_fds[3])
-{
-	struct sink *out = &x->conn->chan.sink;
-	_cleanup_close_ int in = -1;
-	int r;
-
-	r = exec_pipe(&in, &child_fds[0], false);
-	if (r == 0)
-		r = feed_open(&x->in, x->service->loop, in, in_ready);
-	if (r < 0)
-		return r;
-	(void)steal_fd(&in);
-	r = open_output(x, &x->out, out, GUEST_STDOUT, out_moved, &child_fds[1]);
-	if (r == 0)
-		r = open_output(x, &x->err, x->copying ? &x->note : out, GUEST_STDERR, err_moved,
-			&child_fds[2]);
-	return r;
-}
-
-static int exec_terminal(
-	struct exec *x, const struct command *cmd, uid_t uid, int child_fds[3], struct kerr *e)
-{
-	const struct pty_use use = {
-		.loop = x->service->loop,
-		.in = &x->in,
-		.ready = in_ready,
-		.out = &x->out,
-		.sink = &x->conn->chan.sink,
-		.moved = out_moved,
-	};
-	int r = pty_open(uid, cmd->rows, cmd->cols, &x->tty, &child_fds[0], e);
-
-	if (r == 0) {
-		r = pty_connect(x->tty, &use, child_fds);
-		if (r < 0)
-			(void)kerr_errno(e, -r, "terminal");
-	}
-	return r;
-}
 
 static int find_user(const struct exec *x, const char *asked, struct user *ret, struct kerr *e)
 {
@@ -234,9 +148,11 @@ static int exec_spawn(struct exec *x, const struct command *cmd, struct kerr *e)
 	if (r < 0) {
 		(void)kerr_errno(e, -r, "%s", cmd->argv.v[0]);
 	} else if (cmd->tty) {
-		r = exec_terminal(x, cmd, user.uid, spec.fds, e);
+		r = streams_terminal(&x->streams, &x->conn->chan.sink, user.uid, cmd->rows,
+			cmd->cols, spec.fds, e);
 	} else {
-		r = exec_pipes(x, spec.fds);
+		r = streams_pipes(
+			&x->streams, &x->conn->chan.sink, &x->conn->chan.sink, true, spec.fds);
 		if (r < 0)
 			(void)kerr_errno(e, -r, "%s", cmd->argv.v[0]);
 	}
@@ -261,39 +177,6 @@ static int exec_command(struct exec *x, const uint8_t *payload, size_t len, stru
 }
 
 /* ---- copies ---- */
-
-static bool note_keeps(const struct sink *s)
-{
-	(void)s;
-	return true;
-}
-
-static size_t note_room(const struct sink *s)
-{
-	(void)s;
-	return 4096;
-}
-
-/* Only the last text counts, and it is short: what is too much falls on the floor. */
-static uint8_t *note_reserve(struct sink *s, size_t len)
-{
-	static uint8_t scrap[4096];
-
-	(void)s;
-	return len <= sizeof(scrap) ? scrap : NULL;
-}
-
-static void note_commit(struct sink *s, enum guest_frame_type type, size_t len)
-{
-	struct exec *x = container_of(s, struct exec, note);
-	const uint8_t *data = note_reserve(s, len);
-	size_t room = sizeof(x->text) - 1 - x->text_len;
-	size_t n = len < room ? len : room;
-
-	(void)type;
-	memcpy(x->text + x->text_len, data, n);
-	x->text_len += n;
-}
 
 static int exec_copy(struct exec *x, enum guest_frame_type type, const uint8_t *payload, size_t len,
 	struct kerr *e)
@@ -321,13 +204,8 @@ static int exec_copy(struct exec *x, enum guest_frame_type type, const uint8_t *
 	x->request.gid = user.gid;
 	x->request.root = x->service->copy_root;
 	x->copying = true;
-	x->note = (struct sink){
-		.keeps = note_keeps,
-		.room = note_room,
-		.reserve = note_reserve,
-		.commit = note_commit,
-	};
-	r = exec_pipes(x, spec.fds);
+	note_init(&x->note);
+	r = streams_pipes(&x->streams, &x->conn->chan.sink, &x->note.sink, true, spec.fds);
 	if (r < 0)
 		(void)kerr_errno(e, -r, "copy");
 	if (r == 0)
@@ -348,7 +226,7 @@ static int exec_frame(struct conn *c, const struct guest_frame_hdr *h, const uin
 
 	switch (h->type) {
 	case GUEST_STDIN:
-		return feed_take(&x->in, payload, h->len);
+		return feed_take(&x->streams.in, payload, h->len);
 	case GUEST_SIGNAL:
 		if (child_signal_decode(payload, h->len, &signo) < 0)
 			return -EPROTO;
@@ -357,7 +235,7 @@ static int exec_frame(struct conn *c, const struct guest_frame_hdr *h, const uin
 	case GUEST_WINSIZE:
 		if (pty_size_decode(payload, h->len, &rows, &cols) < 0)
 			return -EPROTO;
-		pty_resize(x->tty, rows, cols);
+		pty_resize(x->streams.tty, rows, cols);
 		return 0;
 	default:
 		return -EPROTO;
@@ -368,8 +246,7 @@ static void exec_space(struct conn *c)
 {
 	struct exec *x = c->data;
 
-	forward_resume(&x->out);
-	forward_resume(&x->err);
+	streams_resume(&x->streams);
 	exec_advance(x);
 }
 
@@ -386,7 +263,7 @@ static void exec_closed(struct conn *c)
 	}
 	child_kill(&x->child, SIGHUP);
 	child_kill(&x->child, SIGCONT);
-	exec_close_pipes(x);
+	streams_done(&x->streams);
 	(void)loop_timer_set(x->service->loop, &x->hangup, EXEC_HANGUP_MS * CLOCK_NS_PER_MS, 0);
 }
 
@@ -431,7 +308,7 @@ int exec_begin(struct conn *c, enum guest_frame_type type, const uint8_t *payloa
 		.started = exec_started,
 		.ended = exec_ended,
 	};
-	x->out.fd = x->err.fd = x->in.fd = x->tty = -1;
+	streams_init(&x->streams, s->loop, streams_moved, input_ready);
 	x->hangup = (struct loop_timer){ .fn = exec_hangup, .w = { .fd = -1 } };
 	if (type == GUEST_EXEC)
 		r = exec_command(x, payload, len, &e);

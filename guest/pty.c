@@ -31,39 +31,6 @@ int pty_open(
 	return 0;
 }
 
-static int copy_fd(int fd)
-{
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-	return copy < 0 ? -errno : copy;
-}
-
-int pty_connect(int master, const struct pty_use *use, int fds[3])
-{
-	_cleanup_close_ int in = copy_fd(master);
-	_cleanup_close_ int out = copy_fd(master);
-	int r;
-
-	if (in < 0 || out < 0)
-		return in < 0 ? in : out;
-	for (int i = 1; i < 3; i++) {
-		fds[i] = copy_fd(fds[0]);
-		if (fds[i] < 0)
-			return fds[i];
-	}
-	r = feed_open(use->in, use->loop, in, use->ready);
-	if (r < 0)
-		return r;
-	(void)steal_fd(&in);
-	use->in->terminal = true;
-	r = forward_open(use->out, use->loop, out, use->sink, GUEST_STDOUT, use->moved);
-	if (r < 0)
-		return r;
-	(void)steal_fd(&out);
-	use->out->terminal = true;
-	return 0;
-}
-
 void pty_resize(int master, uint32_t rows, uint32_t cols)
 {
 	struct winsize ws = { 0 };

@@ -4,10 +4,6 @@
 #include <sys/types.h>
 
 #include <base/kerr.h>
-#include <base/loop.h>
-
-#include "feed.h"
-#include "forward.h"
 
 /* Terminals for programs: see pty(7), ioctl_tty(2). */
 #define PTY_ROWS 24u
@@ -21,23 +17,6 @@
  */
 int pty_open(
 	uid_t uid, uint32_t rows, uint32_t cols, int *ret_master, int *ret_slave, struct kerr *e);
-
-/* What goes into a terminal and what comes out of it. */
-struct pty_use {
-	struct loop *loop;
-	struct feed *in;
-	void (*ready)(struct feed *f);
-	struct forward *out;
-	struct sink *sink; /* as STDOUT frames */
-	void (*moved)(struct forward *f);
-};
-
-/*
- * Opens `in` and `out` on copies of the master, and makes fds[1] and fds[2]
- * copies of the slave fds[0]. 0 or -errno; what was opened is the owner's
- * to close in any case.
- */
-int pty_connect(int master, const struct pty_use *use, int fds[3]);
 
 /* Bounded to GUEST_WINSIZE_MAX; a 0 changes nothing. The foreground group gets SIGWINCH. */
 void pty_resize(int master, uint32_t rows, uint32_t cols);
