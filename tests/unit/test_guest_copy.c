@@ -198,7 +198,7 @@ START_TEST(one_file_and_its_new_name)
 	ck_assert_int_eq(out("/l", at("o.tar")), GUEST_EXITED);
 	sh("tar -tvf o.tar | grep -o 'l -> d'");
 	ck_assert_int_eq(out("/l/", at("o.tar")), GUEST_EXITED);
-	sh("tar -tf o.tar | head -n 1");
+	sh("tar -tf o.tar | sed -n 1p");
 	ck_assert_str_eq(script, "l/\n");
 	refused(out("/p", at("o.tar")), "only files");
 }
