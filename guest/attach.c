@@ -10,6 +10,9 @@
 #include "pty.h"
 #include "service.h"
 
+/* What the agent's output leaves of the stream's buffer: for our own last word. */
+#define ATTACH_LAST_WORD 256u
+
 struct attach {
 	struct conn *conn;
 	struct agent *agent;
@@ -39,10 +42,11 @@ static void attach_pump(struct attach *t)
 
 	while (chan_is_open(ch) && !t->conn->finished &&
 		(len = backlog_next(&t->backlog, &type)) > 0) {
-		uint8_t *place = chan_reserve(ch, len);
+		uint8_t *place =
+			chan_room(ch) < len + ATTACH_LAST_WORD ? NULL : chan_reserve(ch, len);
 
 		if (!place)
-			return;
+			return; /* space comes */
 		backlog_give(&t->backlog, place);
 		(void)backlog_ack(&t->backlog, t->backlog.given);
 		chan_commit(ch, type, len);

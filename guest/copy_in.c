@@ -1,5 +1,6 @@
 #include "copy.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -220,10 +221,32 @@ static void remember(struct in *in)
 	in->n_dirs += d->name != NULL;
 }
 
+/*
+ * Whether fd is a directory of ours with nothing in it, as one is that was
+ * just made: the agent may have put another one in its place, which is not
+ * to become the agent's.
+ */
+static bool is_fresh(int fd)
+{
+	_cleanup_close_ int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = own < 0 ? NULL : fdopendir(own);
+	const struct dirent *entry;
+	struct stat st;
+	bool fresh = d && fstat(fd, &st) == 0 && st.st_uid == geteuid() &&
+		(st.st_mode & 07777 & ~(mode_t)S_ISGID) == 0700;
+
+	if (!d)
+		return false;
+	(void)steal_fd(&own);
+	while (fresh && (entry = readdir(d)) != NULL)
+		fresh = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+	(void)closedir(d);
+	return fresh;
+}
+
 static int put_dir(struct in *in, int dir, const char *leaf)
 {
 	_cleanup_close_ int fd = -1;
-
 	bool made = mkdirat(dir, leaf, 0700) == 0;
 
 	if (!made && errno != EEXIST)
@@ -233,7 +256,7 @@ static int put_dir(struct in *in, int dir, const char *leaf)
 		return errno == ENOTDIR || errno == ELOOP
 			? refuse(in, ENOTDIR, "something that is no directory is in the way")
 			: fail(in);
-	if (!made)
+	if (!made || !is_fresh(fd))
 		return 0; /* keeps its owner, mode and time */
 	remember(in);
 	return finish_fd(in, fd);
@@ -241,13 +264,22 @@ static int put_dir(struct in *in, int dir, const char *leaf)
 
 static int put_symlink(struct in *in, int dir, const char *leaf)
 {
+	_cleanup_close_ int fd = -1;
 	struct timespec ts[2];
+	struct stat st;
 	int r = make_room(in, dir, leaf);
 
 	if (r < 0)
 		return r;
-	if (symlinkat(in->entry.link, dir, leaf) < 0 ||
-		fchownat(dir, leaf, uid_of(in), gid_of(in), AT_SYMLINK_NOFOLLOW) < 0)
+	if (symlinkat(in->entry.link, dir, leaf) < 0)
+		return fail(in);
+	/* By a descriptor: what the agent put in its place is no link, and does not become its. */
+	fd = openat(dir, leaf, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fail(in);
+	if (!S_ISLNK(st.st_mode))
+		return 0;
+	if (fchownat(fd, "", uid_of(in), gid_of(in), AT_EMPTY_PATH) < 0)
 		return fail(in);
 	(void)utimensat(dir, leaf, times_of(in->entry.mtime, ts), AT_SYMLINK_NOFOLLOW);
 	return 0;

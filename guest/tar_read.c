@@ -128,6 +128,15 @@ static bool key_is(const uint8_t *key, size_t len, const char *want)
 	return len == strlen(want) && memcmp(key, want, len) == 0;
 }
 
+/* The data of such an entry is a map and what is between the holes, its name another one. */
+static bool key_is_sparse(const uint8_t *key, size_t len)
+{
+	static const char prefix[] = "GNU.sparse.";
+	const size_t n = sizeof(prefix) - 1;
+
+	return len > n && memcmp(key, prefix, n) == 0;
+}
+
 static int pax_record(struct pax *x, struct tar_entry *t, const uint8_t *key, size_t key_len,
 	const uint8_t *value, size_t len)
 {
@@ -165,7 +174,8 @@ static int pax_record(struct pax *x, struct tar_entry *t, const uint8_t *key, si
 }
 
 /* "LEN KEY=VALUE\n", LEN with itself. */
-static int pax_parse(struct pax *x, struct tar_entry *t, const uint8_t *p, size_t len)
+static int pax_parse(
+	struct pax *x, struct tar_entry *t, const uint8_t *p, size_t len, struct kerr *e)
 {
 	while (len) {
 		const uint8_t *eq;
@@ -184,6 +194,9 @@ static int pax_parse(struct pax *x, struct tar_entry *t, const uint8_t *p, size_
 		eq = memchr(p + i, '=', total - 1 - i);
 		if (!eq)
 			return -EPROTO;
+		if (key_is_sparse(p + i, (size_t)(eq - p) - i))
+			return kerr_set(e, EOPNOTSUPP,
+				"a file with holes in the tar stream: write it without --sparse");
 		r = pax_record(x, t, p + i, (size_t)(eq - p) - i, eq + 1,
 			total - 1 - ((size_t)(eq - p) + 1));
 		if (r < 0)
@@ -319,7 +332,7 @@ static int next(struct tar_reader *r, struct tar_entry *t, struct kerr *e)
 		case 'K':
 			n = read_extra(r, size, extra);
 			if (n == 0 && block[156] == 'x')
-				n = pax_parse(&x, t, extra, (size_t)size);
+				n = pax_parse(&x, t, extra, (size_t)size, e);
 			if (n == 0 && block[156] == 'L') {
 				x.has_name = true;
 				n = long_name(extra, (size_t)size, t->name);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <base/cleanup.h>
 #include <base/io.h>
@@ -257,6 +258,10 @@ START_TEST(streams_that_are_none)
 	refused(in(at("t.tar"), "/d", false), "cut short");
 	sh(": >t.tar");
 	refused(in(at("t.tar"), "/d", false), "cut short");
+	sh("truncate -s 1M f; echo x >>f; tar --sparse --format=pax -cf t.tar f");
+	refused(in(at("t.tar"), "/d", false), "without --sparse");
+	sh("tar --sparse --format=gnu -cf t.tar f");
+	refused(in(at("t.tar"), "/d", false), "only files");
 	sh("head -c 3000000 /dev/zero >f; tar -cf t.tar f; truncate -s 2000000 t.tar; rm f");
 	refused(in(at("t.tar"), "/d", false), "cut short");
 	sh("tar -cf t.tar -T /dev/null; ls d");
@@ -290,6 +295,93 @@ START_TEST(a_tree_that_changes)
 		ck_assert_int_eq(type, GUEST_EXITED);
 	}
 	sh("tar -tf o.tar | grep -c passwd || true");
+	ck_assert_str_eq(script, "0\n");
+}
+END_TEST
+
+/* Somebody who belongs to the agent changes the tree as fast as it can, until it is killed. */
+static pid_t attack(const char *one, const char *other)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char a[256];
+		char b[256];
+
+		(void)snprintf(a, sizeof(a), "%s/%s", root, one);
+		(void)snprintf(b, sizeof(b), "%s/%s", root, other);
+		for (;;)
+			(void)renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+	}
+	ck_assert_int_gt(pid, 0);
+	return pid;
+}
+
+static void attack_end(pid_t pid)
+{
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+}
+
+/* A directory becomes a link to elsewhere, and a directory again, while it is copied in and out. */
+START_TEST(a_directory_that_turns_into_a_link)
+{
+	unsigned refusals = 0;
+	pid_t pid;
+
+	sh("mkdir -p d/s out t/s; ln -s ../out d/x; echo secret >out/secret; echo mine >d/s/secret;"
+	   "for i in $(seq 200); do echo $i >t/s/$i; ln -s $i t/s/l$i; mkdir t/s/d$i; done;"
+	   "tar -C t -cf t.tar s; cp -a out was");
+	pid = attack("d/s", "d/x");
+	for (int i = 0; i < 20; i++) {
+		_cleanup_close_ int fd = -1;
+		int type;
+
+		type = in(at("t.tar"), "/d", true);
+		if (type == GUEST_ERROR)
+			refusals++;
+		else
+			ck_assert_int_eq(type, GUEST_EXITED);
+		type = out("/d", at("o.tar"));
+		ck_assert_int_eq(type, GUEST_EXITED);
+		sh("! grep -a secret o.tar | grep -av mine | grep -aq '^secret'");
+	}
+	attack_end(pid);
+	ck_assert_uint_gt(refusals, 0); /* it was there at the right moment */
+	sh("diff -r out was; stat -c '%%u %%a' out out/secret; ls out");
+	ck_assert_str_eq(script, "0 755\n0 644\nsecret\n");
+}
+END_TEST
+
+/* A directory of root's takes the place of one that was just made: it stays root's. */
+START_TEST(a_directory_in_the_place_of_a_fresh_one)
+{
+	pid_t pid;
+
+	sh("mkdir -p d/keep; chmod 700 d/keep; echo x >d/keep/f; chown 1234 d; mkdir s; "
+	   "ln -s x l; for i in $(seq 2000); do echo; done | sed 's,.*,s,' >names;"
+	   "tar -cf t.tar --hard-dereference -T names --transform 's,^s,s,'");
+	pid = fork();
+	if (pid == 0) {
+		char a[256];
+		char b[256];
+
+		(void)snprintf(a, sizeof(a), "%s/d/s", root);
+		(void)snprintf(b, sizeof(b), "%s/d/keep", root);
+		for (;;) {
+			(void)renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE);
+			(void)rmdir(a); /* an empty one, back in its place: it is made again */
+			(void)rmdir(b);
+			(void)renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE);
+		}
+	}
+	for (int i = 0; i < 5; i++) {
+		int type = in(at("t.tar"), "/d", false);
+
+		ck_assert(type == GUEST_EXITED || type == GUEST_ERROR);
+	}
+	attack_end(pid);
+	sh("find d -name f -printf '%%h\n' | xargs stat -c %%u");
 	ck_assert_str_eq(script, "0\n");
 }
 END_TEST
@@ -330,6 +422,8 @@ int main(void)
 	tcase_add_test(t, no_way_out);
 	tcase_add_test(t, streams_that_are_none);
 	tcase_add_test(t, a_tree_that_changes);
+	tcase_add_test(t, a_directory_that_turns_into_a_link);
+	tcase_add_test(t, a_directory_in_the_place_of_a_fresh_one);
 	tcase_add_test(t, the_host_leaves);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
