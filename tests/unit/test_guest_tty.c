@@ -100,6 +100,17 @@ static void exec_tty(const char *script, uint32_t rows, uint32_t cols)
 	peer_send_raw(&peer, buf, (size_t)guest_writer_end(&w));
 }
 
+static void exec_program(const char *program)
+{
+	uint8_t buf[256];
+	struct guest_writer w;
+
+	guest_writer_begin(&w, buf, sizeof(buf), GUEST_EXEC);
+	guest_put_text(&w, GUEST_F_ARGV, program);
+	guest_put_u32(&w, GUEST_F_TTY, 1);
+	peer_send_raw(&peer, buf, (size_t)guest_writer_end(&w));
+}
+
 static char text[65536];
 
 /* Reads until `want` was said (or something else than output came): the last frame's type. */
@@ -157,6 +168,71 @@ START_TEST(keys_are_signals)
 }
 END_TEST
 
+/* The interrupt key reaches what runs in the foreground, and nobody else. */
+START_TEST(the_key_is_for_the_foreground)
+{
+	exec_tty("set -m; trap 'echo shell' INT; "
+		 "sh -c 'trap \"echo job; exit 3\" INT; echo go; while :; do sleep 0.05; done';"
+		 "echo code $?; sh -c 'echo twice; while :; do sleep 0.05; done'; echo then $?",
+		0, 0);
+	(void)read_until(&peer, "go\r\n");
+	type_in(&peer, "\003");
+	(void)read_until(&peer, "twice\r\n");
+	ck_assert_ptr_nonnull(strstr(text, "job\r\n"));
+	ck_assert_ptr_nonnull(strstr(text, "code 3\r\n"));
+	ck_assert_ptr_null(strstr(text, "shell"));
+	type_in(&peer, "\034"); /* and the key for SIGQUIT */
+	ck_assert_int_eq(read_until(&peer, NULL), GUEST_EXITED);
+	ck_assert_ptr_nonnull(strstr(text, "then 131\r\n"));
+	ck_assert_uint_eq(peer_u32(&peer, GUEST_F_CODE, 999), 0);
+}
+END_TEST
+
+START_TEST(ends_of_every_kind)
+{
+	static const struct {
+		const char *program;
+		enum guest_frame_type type;
+		enum guest_field field;
+		uint32_t want;
+	} cases[] = {
+		{ "/no/such/program", GUEST_ERROR, GUEST_F_CODE, 127 },
+		{ "no-such-program", GUEST_ERROR, GUEST_F_CODE, 127 },
+		{ "/etc/passwd", GUEST_ERROR, GUEST_F_CODE, 126 },
+		{ "/tmp", GUEST_ERROR, GUEST_F_CODE, 126 },
+		{ "false", GUEST_EXITED, GUEST_F_CODE, 1 },
+		{ NULL, GUEST_EXITED, GUEST_F_SIGNAL, SIGTERM },
+	};
+
+	for (size_t i = 0; i < array_size(cases); i++) {
+		if (cases[i].program)
+			exec_program(cases[i].program);
+		else
+			exec_tty("kill -TERM $$", 0, 0);
+		ck_assert_int_eq(read_until(&peer, NULL), cases[i].type);
+		ck_assert_uint_eq(peer_u32(&peer, cases[i].field, 999), cases[i].want);
+		ck_assert_int_eq(peer_next(&peer, 5000), PEER_EOF);
+		peer_close(&peer);
+		service_take(&service, peer_open(&peer, loop));
+	}
+}
+END_TEST
+
+/* A signal is for the program's own group, whatever is in the foreground. */
+START_TEST(signals_go_to_its_group)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
+
+	exec_tty("trap 'echo usr' USR1; echo go; while :; do sleep 0.05; done", 0, 0);
+	(void)read_until(&peer, "go\r\n");
+	peer_send_raw(&peer, buf, (size_t)guest_make_signal(buf, SIGUSR1));
+	(void)read_until(&peer, "usr\r\n");
+	peer_send_raw(&peer, buf, (size_t)guest_make_signal(buf, SIGKILL));
+	ck_assert_int_eq(read_until(&peer, NULL), GUEST_EXITED);
+	ck_assert_uint_eq(peer_u32(&peer, GUEST_F_SIGNAL, 999), SIGKILL);
+}
+END_TEST
+
 START_TEST(the_size_changes)
 {
 	uint8_t buf[GUEST_SMALL_FRAME];
@@ -192,6 +268,26 @@ START_TEST(nothing_is_lost_at_the_end)
 }
 END_TEST
 
+/* More than every buffer on its way holds, and a reader that comes late and goes slowly. */
+START_TEST(more_than_fits)
+{
+	const uint32_t all = 3000000;
+	uint32_t got = 0;
+	int type;
+
+	exec_tty("stty -opost; head -c 3000000 /dev/zero | tr '\\0' x; exit 9", 0, 0);
+	peer_pass(loop, 1500); /* longer than a terminal that was left is waited for */
+	while ((type = peer_next(&peer, 10000)) == GUEST_STDOUT) {
+		got += peer.h.len;
+		if (got < 200000)
+			peer_pass(loop, 50);
+	}
+	ck_assert_int_eq(type, GUEST_EXITED);
+	ck_assert_uint_eq(peer_u32(&peer, GUEST_F_CODE, 999), 9);
+	ck_assert_uint_eq(got, all);
+}
+END_TEST
+
 /* Somebody in the background keeps the terminal open: the end comes all the same. */
 START_TEST(a_terminal_that_somebody_keeps)
 {
@@ -218,6 +314,19 @@ START_TEST(a_gone_host_hangs_up)
 	ck_assert_int_eq((int)lseek(marker, 0, SEEK_END), 4);
 	(void)close(marker);
 	(void)unlink(path);
+}
+END_TEST
+
+/* Who does not mind the hang-up is killed. */
+START_TEST(a_gone_host_and_a_stubborn_program)
+{
+	exec_tty("trap '' HUP INT TERM; echo go; while :; do sleep 0.05; done", 0, 0);
+	(void)read_until(&peer, "go\r\n");
+	peer_close(&peer);
+	peer_pass(loop, EXEC_HANGUP_MS / 2);
+	ck_assert_uint_eq(service.running, 1);
+	peer_pass(loop, EXEC_HANGUP_MS);
+	ck_assert_uint_eq(service.running, 0);
 }
 END_TEST
 
@@ -346,43 +455,70 @@ START_TEST(input_of_two)
 }
 END_TEST
 
-/* It holds the agent for a while, as a slow terminal does, and then is let go. */
+/* Takes what the log has, as kosvmd does. */
+static void take_log(uint32_t *logged)
+{
+	uint8_t buf[GUEST_SMALL_FRAME];
+	struct pollfd p = { .fd = log_.fd, .events = POLLIN };
+
+	if (poll(&p, 1, 0) <= 0)
+		return;
+	ck_assert_int_eq(peer_next(&log_, 5000), GUEST_STDOUT);
+	*logged += log_.h.len;
+	peer_send_raw(&log_, buf, (size_t)guest_make_u64(buf, GUEST_ACK, GUEST_F_BYTES, *logged));
+}
+
+/* And what one who is attached has; not later than 40 s after the start. */
+static void take_both(struct peer *p, uint32_t *got, uint32_t *logged, uint64_t start)
+{
+	struct pollfd poll_it = { .fd = p->fd, .events = POLLIN };
+
+	take_log(logged);
+	if (poll(&poll_it, 1, 0) > 0) {
+		ck_assert_int_eq(peer_next(p, 5000), GUEST_STDOUT);
+		*got += p->h.len;
+	}
+	ck_assert_int_eq(loop_step(loop, 5, NULL), 0);
+	ck_assert_uint_lt(clock_mono_ns() - start, 40 * CLOCK_NS_PER_S);
+}
+
+/*
+ * Loop test: large records, and small ones that fill every buffer to its
+ * last bytes. It holds the agent for a while, as a slow terminal does, and
+ * then is told, and let go; the log and the others have it all.
+ */
 START_TEST(a_reader_that_stops)
 {
+	static const struct {
+		const char *script;
+		uint32_t bytes;
+	} cases[] = {
+		{ "sleep 0.2; head -c 3000000 /dev/zero; sleep 100", 3000000 },
+		{ "sleep 0.2; i=0; while [ $i -lt 70000 ]; do echo 0123456; i=$((i+1)); done; sleep 100",
+			560000 },
+	};
 	static struct peer other;
+	const uint32_t all = cases[_i].bytes;
 	uint32_t got = 0;
 	uint32_t logged = 0;
 	uint64_t start;
 	int type;
 
 	service_take(&service, peer_open(&other, loop));
-	start_agent("sleep 0.2; head -c 3000000 /dev/zero; sleep 100", false, false);
+	start_agent(cases[_i].script, false, false);
 	attach(&peer, 0, 0);  /* reads nothing */
 	attach(&other, 0, 0); /* reads */
 	start = clock_mono_ns();
-	while (got < 3000000) {
-		uint8_t buf[GUEST_SMALL_FRAME];
-		struct pollfd p = { .fd = log_.fd, .events = POLLIN };
-
-		if (poll(&p, 1, 0) > 0) {
-			ck_assert_int_eq(peer_next(&log_, 5000), GUEST_STDOUT);
-			logged += log_.h.len;
-			peer_send_raw(&log_, buf,
-				(size_t)guest_make_u64(buf, GUEST_ACK, GUEST_F_BYTES, logged));
-		}
-		p.fd = other.fd;
-		if (poll(&p, 1, 0) > 0) {
-			ck_assert_int_eq(peer_next(&other, 5000), GUEST_STDOUT);
-			got += other.h.len;
-		}
-		ck_assert_int_eq(loop_step(loop, 5, NULL), 0);
-		ck_assert_uint_lt(clock_mono_ns() - start, 20 * CLOCK_NS_PER_S);
-	}
+	while (service.attached == 2)
+		take_both(&other, &got, &logged, start);
 	ck_assert_uint_ge(clock_mono_ns() - start, (GUEST_ATTACH_STALL_MS - 500) * CLOCK_NS_PER_MS);
+	ck_assert_uint_lt(got, all);
 	while ((type = peer_next(&peer, 5000)) == GUEST_STDOUT)
 		;
-	/* There was no room for a word; or there was. */
-	ck_assert(type == PEER_EOF || type == GUEST_ERROR);
+	ck_assert_int_eq(type, GUEST_ERROR);
+	ck_assert(peer_has_text(&peer, "not read in time"));
+	while (got < all || logged < all)
+		take_both(&other, &got, &logged, start);
 	peer_close(&other);
 }
 END_TEST
@@ -450,15 +586,20 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_terminal_of_its_own);
 	tcase_add_test(t, keys_are_signals);
+	tcase_add_test(t, the_key_is_for_the_foreground);
+	tcase_add_test(t, ends_of_every_kind);
+	tcase_add_test(t, signals_go_to_its_group);
 	tcase_add_test(t, the_size_changes);
 	tcase_add_test(t, nothing_is_lost_at_the_end);
+	tcase_add_test(t, more_than_fits);
 	tcase_add_test(t, a_terminal_that_somebody_keeps);
 	tcase_add_test(t, a_gone_host_hangs_up);
+	tcase_add_test(t, a_gone_host_and_a_stubborn_program);
 	tcase_add_test(t, two_see_the_same);
 	tcase_add_test(t, an_agent_on_a_terminal);
 	tcase_add_test(t, input_ends);
 	tcase_add_test(t, input_of_two);
-	tcase_add_test(t, a_reader_that_stops);
+	tcase_add_loop_test(t, a_reader_that_stops, 0, 2);
 	tcase_add_test(t, only_so_many);
 	tcase_add_test(t, nothing_to_attach_to);
 	tcase_add_test(t, frames_that_do_not_belong_there);
