@@ -69,12 +69,15 @@ static void describe(struct out *o, const struct stat *st, enum tar_type type)
 	o->entry.link[0] = '\0';
 }
 
-static int send_link(struct out *o, int dirfd, const char *name, const struct stat *st)
+static int send_link(
+	struct out *o, int dirfd, const char *name, const struct stat *st, unsigned depth)
 {
 	ssize_t n;
 
 	describe(o, st, TAR_SYMLINK);
 	n = readlinkat(dirfd, name, o->entry.link, sizeof(o->entry.link) - 1);
+	if (n < 0 && (errno == ENOENT || errno == EINVAL) && depth)
+		return 0; /* it was one when we looked */
 	if (n < 0)
 		return kerr_errno(o->e, errno, "%.200s", o->entry.name);
 	o->entry.link[n] = '\0';
@@ -154,7 +157,7 @@ static int send_tree(struct out *o, int dirfd, const char *name, unsigned depth)
 		return errno == ENOENT && depth ? 0 /* removed meanwhile */
 						: kerr_errno(o->e, errno, "%.200s", o->entry.name);
 	if (S_ISLNK(st.st_mode))
-		return send_link(o, dirfd, name, &st);
+		return send_link(o, dirfd, name, &st, depth);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return depth ? 0
 			     : kerr_set(o->e, EOPNOTSUPP,
