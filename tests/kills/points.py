@@ -16,7 +16,7 @@ class Points:
         self.library, self.names = library, names
         self.armed = os.path.join(self.host.work, "armed")
         self.worker = Worker(99, driver.options.seed, self.host, self.model, None, driver.cast, manifests, names)
-        self.tried = {}
+        self.acknowledged = False  # the panic, or its end
 
     # ---- one agent in the state that is asked for ----
 
@@ -54,6 +54,31 @@ class Points:
             os.kill(pid, signal.SIGTERM)
         self.wait(2)
 
+    def frozen(self, x, kind):
+        self.running(x, kind)
+        self.host.good("panic", "--freeze", "--reason", "a test")
+
+    def panics(self, _):
+        self.acknowledged = self.host.kosvm("panic", "--freeze", "--reason", "a test").code == 0
+
+    def calms_down(self, _):
+        self.acknowledged = self.host.kosvm("unpanic").code == 0
+
+    def end_panic(self, x, is_one):
+        """A panic and its end are as true as they were acknowledged; then there is none."""
+        if self.acknowledged:
+            self.until_paused(x, "panic" if is_one else "")
+        self.host.good("unpanic")
+        self.until_paused(x, "")
+        self.driver.look_at_all()
+
+    def until_paused(self, x, how):
+        end = time.monotonic() + 5
+        while (self.host.ps()[x.name]["paused"] or "") != how:
+            if time.monotonic() > end:
+                raise Failure("%s is not paused as %r: %s" % (x, how, self.host.ps()[x.name]))
+            time.sleep(0.05)
+
     def wait(self, seconds=1.0):
         """Long enough for what follows by itself, or until kosvmd is dead."""
         end = time.monotonic() + seconds
@@ -73,6 +98,8 @@ class Points:
             "a VMM that dies": (self.running, "idle", self.vmm_dies),
             "a restart by policy": (self.running, "comes-back", self.vmm_dies),
             "a guest that hangs": (self.absent, "hangs", self.ends_itself),
+            "panic": (self.running, "talks", self.panics),
+            "unpanic": (self.frozen, "talks", self.calms_down),
             "SIGTERM": (self.running, "talks", self.is_told_to_end),
             "its own start": (self.running, "talks", None),
         }
@@ -115,6 +142,8 @@ class Points:
         self.host.start_kosvmd()
         self.model.back()
         self.driver.look_at_all()
+        if name in ("panic", "unpanic"):
+            self.end_panic(x, name == "panic")
         self.model.away_from()
         return died
 
@@ -130,7 +159,7 @@ class Points:
     def run(self, every):
         """Each call of each scenario, or a few."""
         self.model.away_from()
-        for name in self.scenarios():
+        for name in self.driver.options.scenario or self.scenarios():
             print("  ... dies in front of calls of: %s" % name, flush=True)
             if every:
                 for number in range(1, MOST):
