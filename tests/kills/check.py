@@ -53,10 +53,11 @@ class Checks:
             strange = [c for c in self.host.children() if c[3] != self.host.session and c[1] != "Z"
                        and c[0] not in known and c[0] not in serving]
             strange += [("child of kosvmd", c) for pid in serving for c in self.children_of(pid) if c not in known]
-            if not strange and len(serving) == 1:
+            if not strange and len(serving) == 1 and not self.host.crashes:
                 return
             time.sleep(0.1)  # a worker that is just being reaped, a second kosvmd that is just being refused
         fail_if(strange, "orphans")
+        fail_if(self.host.crashes, "crashed")
         raise Failure("%d kosvmd instead of one: %s" % (len(serving), serving))
 
     @staticmethod

@@ -51,6 +51,7 @@ class Host:
         self.session = os.getsid(0)
         self.power = threading.Lock()  # held while the machine is off: no command begins
         self.numbers = {}  # of rows, by the id that people see
+        self.crashes = []  # of kosvmd by itself
         self.kosvmd, self.deaths = None, {}  # the last that was started here; how foster children ended
         # Whoever loses its parent becomes a child of this process: no orphan goes unseen.
         libc = ctypes.CDLL(None, use_errno=True)
@@ -202,12 +203,14 @@ class Host:
 
     def reap(self):
         """Waits for those that died as our foster children: the system's first process would. Ours are in our session."""
-        for pid, state, _, session in self.children():
+        for pid, state, command, session in self.children():
             if state == "Z" and session != self.session:
                 try:
-                    self.deaths[pid] = os.waitpid(pid, os.WNOHANG)[1]
+                    status = self.deaths[pid] = os.waitpid(pid, os.WNOHANG)[1]
                 except ChildProcessError:
-                    pass
+                    continue
+                if command == "kosvmd" and os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
+                    self.crashes.append("kosvmd %d by signal %d" % (pid, os.WTERMSIG(status)))
 
     def kill(self, pid, signo=signal.SIGKILL):
         """Signals, and waits until it is gone."""

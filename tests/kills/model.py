@@ -11,6 +11,9 @@ KILLED = r"signal 9"
 # A process's status is for its parent: nobody can say how a VMM ended that an earlier kosvmd started.
 UNKNOWN = KILLED + r"|not known|while kosvmd was away"
 REBOOTED = r"the machine went down"
+# A worker that kosvmd has just forked holds its listener until it has closed what is not its own: for so long in s whoever
+# connects may be told that kosvmd ended, though it was killed before.
+HELD = 0.5
 
 
 class Expect:
@@ -78,7 +81,7 @@ class Model:
     def was_disturbed(self, begun, ended):
         """A kosvmd died in that time. One that had not come back before is no excuse: the command starts one."""
         with self.lock:
-            return any(begun <= a + 0.05 and a <= ended + 0.05 or a <= begun <= (b or ended) for a, b in self.disturbed)
+            return any(begun <= a + 0.05 and a <= ended + 0.05 or a <= begun <= (b or ended) + HELD for a, b in self.disturbed)
 
     def harm(self, name, pattern):
         with self.lock:
