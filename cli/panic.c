@@ -9,6 +9,23 @@
 
 enum { ALL = OPT_LONG, KILL, FREEZE };
 
+/* " team=red role=web", or " all agents". */
+static void print_scope(const json_t *labels)
+{
+	const char *key;
+	json_t *value;
+
+	if (json_object_size(labels) == 0)
+		(void)fputs(" all agents", stdout);
+	json_object_foreach((json_t *)labels, key, value)
+	{
+		(void)putchar(' ');
+		cli_print_safe(key);
+		(void)putchar('=');
+		cli_print_safe(json_string_value(value) ? json_string_value(value) : "");
+	}
+}
+
 static void report(const json_t *answer)
 {
 	const json_t *p;
@@ -16,13 +33,11 @@ static void report(const json_t *answer)
 
 	json_array_foreach(json_object_get(answer, "panics"), i, p)
 	{
-		const json_t *labels = json_object_get(p, "labels");
-		char *scope = json_is_object(labels) ? json_dumps(labels, JSON_ENSURE_ASCII) : NULL;
-
-		(void)printf("%s %s: ", cli_text(p, "action"), scope ? scope : "all");
+		cli_print_safe(cli_text(p, "action"));
+		print_scope(json_object_get(p, "labels"));
+		(void)fputs(": ", stdout);
 		cli_print_safe(cli_text(p, "reason"));
 		(void)putchar('\n');
-		free(scope);
 	}
 }
 
