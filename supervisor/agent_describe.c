@@ -46,11 +46,11 @@ json_t *agent_describe(const struct agent *a)
 
 	if (!o)
 		return NULL;
-	(void)set(o, "id", json_string(a->row.uid));
-	(void)set(o, "name", json_string(a->row.name));
+	(void)set(o, "id", api_text(a->row.uid));
+	(void)set(o, "name", api_text(a->row.name));
 	(void)set(o, "state", json_string(agent_state_name(a->state)));
 	(void)set(o, "reason", api_text(a->reason));
-	(void)set(o, "paused", json_string(a->row.paused));
+	(void)set(o, "paused", api_text(a->row.paused));
 	(void)set(o, "cid", json_integer(a->row.cid));
 	(void)set(o, "pid", pid ? json_integer(pid) : json_null());
 	(void)set(o, "generation", json_integer(a->row.generation));
@@ -64,7 +64,7 @@ json_t *agent_describe(const struct agent *a)
 	(void)set(o, "vcpus", json_integer(m->vcpus));
 	(void)set(o, "memory", ns(m->memory));
 	(void)set(o, "version", json_integer(m->version));
-	(void)set(o, "signer", json_string(a->row.signer));
+	(void)set(o, "signer", api_text(a->row.signer));
 	digest_format(&m->rootfs, digest);
 	(void)set(o, "rootfs", json_string(digest));
 	(void)set(o, "labels", pairs(m->labels));
