@@ -96,6 +96,8 @@ int create_agent(struct create *x, const char *file, bool start, json_t **ret, s
 		(void)json_object_set_new(x->body, "stdin", json_true());
 	if (x->remove)
 		(void)json_object_set_new(x->body, "remove", json_true());
+	if (x->linger_ms)
+		(void)json_object_set_new(x->body, "linger_ms", json_integer(x->linger_ms));
 	if (start)
 		(void)json_object_set_new(x->body, "start", json_true());
 	return call_kosvmd(start ? CALL_LONG : CALL_SHORT, "POST", url_new("/v1/agents"),

@@ -11,6 +11,7 @@ struct create {
 	json_t *env;
 	const char *sig_file; /* NULL: beside the manifest */
 	bool tty, interactive, remove, detach;
+	unsigned linger_ms; /* an agent that is to be removed stays so long after its end */
 };
 
 enum { CREATE_SIGNATURE = OPT_LONG, CREATE_NAME, CREATE_RM };

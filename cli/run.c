@@ -13,6 +13,8 @@
 #include "session.h"
 #include "verbs.h"
 
+#define LINGER_MS 30000u
+
 struct attend {
 	const struct cmd *cmd;
 	const char *name;
@@ -109,7 +111,10 @@ static void remove_it(const struct cmd *c, const char *name)
 {
 	struct kerr err = { 0 };
 
-	if (call_kosvmd(CALL_LONG, "DELETE", url_agent(name, NULL), NULL, NULL, &err) < 0)
+	int r = call_kosvmd(CALL_LONG, "DELETE", url_agent(name, NULL), NULL, NULL, &err);
+
+	/* Another one who wanted the name was faster. */
+	if (r < 0 && r != -ENOENT)
 		(void)cli_fail(c, &err);
 }
 
@@ -126,10 +131,13 @@ static int run(const struct cmd *c, int argc, char **argv)
 	if (r < 0 && x.tty && x.interactive && !x.detach && !isatty(STDIN_FILENO)) {
 		r = cli_usage(c, "-it: standard input is no terminal: leave -t away");
 	} else if (r < 0) {
-		/* Its log and exit code are asked for after its end: then we remove it. */
+		/*
+		 * Its log and exit code are asked for after its end: then we
+		 * remove it. If we are gone by then, kosvmd does.
+		 */
 		const bool ours = x.remove && !x.detach && !x.tty && !x.interactive;
 
-		x.remove = x.remove && !ours;
+		x.linger_ms = ours ? LINGER_MS : 0;
 		r = create_agent(&x, file, true, &agent, &err);
 		if (r == 0 && x.detach)
 			(void)puts(cli_text(agent, "name"));

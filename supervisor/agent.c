@@ -64,8 +64,8 @@ void agent_tell_removed(struct agent *a, const struct kerr *err)
 void agent_publish(struct agent *a, const char *type, json_t *fields)
 {
 	if (fields) {
-		(void)json_object_set_new(fields, "agent", api_text(a->row.name));
-		(void)json_object_set_new(fields, "id", api_text(a->row.uid));
+		(void)json_object_set_new(fields, "agent", json_string(a->row.name));
+		(void)json_object_set_new(fields, "id", json_string(a->row.uid));
 	}
 	events_publish(a->sup, type, fields);
 }

@@ -94,6 +94,7 @@ enum stop_stage { STOP_NONE, STOP_ASKED, STOP_QUIT, STOP_KILLED };
 struct launch {
 	char **env; /* NULL-terminated NAME=value; NULL: none */
 	bool tty, open_stdin, remove;
+	uint64_t linger_ns; /* with remove: how long it stays after its end */
 	unsigned rows, cols;
 };
 
@@ -141,7 +142,8 @@ struct agent {
 	bool broken;
 	bool adopted; /* its VM was started by an earlier kosvmd */
 	bool remove_when_ended;
-	bool frozen; /* the VMM said that it is paused */
+	struct loop_timer removal; /* armed while it has ended and lingers */
+	bool frozen;               /* the VMM said that it is paused */
 	struct health health;
 	struct idle idle;
 	uint64_t next_connect;
@@ -174,11 +176,12 @@ struct agent *agent_find(struct sup *s, const char *ref, struct kerr *e);
 struct agent_launch {
 	const char *name; /* NULL: the manifest's */
 	const json_t
-		*env;     /* an object of strings over the manifest's [env]; NULL: none; borrowed */
-	bool tty;         /* the agent runs on a terminal of rows x cols */
-	bool open_stdin;  /* its standard input is open for `attach` */
-	bool remove;      /* removed when it has ended and no restart is due */
-	bool provisional; /* removed when it fails, or kosvmd ends, before it has a VM */
+		*env;    /* an object of strings over the manifest's [env]; NULL: none; borrowed */
+	bool tty;        /* the agent runs on a terminal of rows x cols */
+	bool open_stdin; /* its standard input is open for `attach` */
+	bool remove;     /* removed when it has ended and no restart is due */
+	unsigned linger_ms;  /* with remove: so long after, or when its name is wanted again */
+	bool provisional;    /* removed when it fails, or kosvmd ends, before it has a VM */
 	unsigned rows, cols; /* 0: not known */
 };
 

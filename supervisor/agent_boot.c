@@ -344,6 +344,7 @@ int agent_boot(struct agent *a, struct kerr *e)
 	int keep[2] = { a->sup->images_fd, a->dirfd };
 	int r;
 
+	loop_timer_done(&a->removal);
 	a->broken = false;
 	a->stop_stage = STOP_NONE;
 	a->deadline.fn = agent_deadline_passed;

@@ -46,11 +46,11 @@ json_t *agent_describe(const struct agent *a)
 
 	if (!o)
 		return NULL;
-	(void)set(o, "id", api_text(a->row.uid));
-	(void)set(o, "name", api_text(a->row.name));
+	(void)set(o, "id", json_string(a->row.uid));
+	(void)set(o, "name", json_string(a->row.name));
 	(void)set(o, "state", json_string(agent_state_name(a->state)));
 	(void)set(o, "reason", api_text(a->reason));
-	(void)set(o, "paused", api_text(a->row.paused));
+	(void)set(o, "paused", json_string(a->row.paused));
 	(void)set(o, "cid", json_integer(a->row.cid));
 	(void)set(o, "pid", pid ? json_integer(pid) : json_null());
 	(void)set(o, "generation", json_integer(a->row.generation));
@@ -64,7 +64,7 @@ json_t *agent_describe(const struct agent *a)
 	(void)set(o, "vcpus", json_integer(m->vcpus));
 	(void)set(o, "memory", ns(m->memory));
 	(void)set(o, "version", json_integer(m->version));
-	(void)set(o, "signer", api_text(a->row.signer));
+	(void)set(o, "signer", json_string(a->row.signer));
 	digest_format(&m->rootfs, digest);
 	(void)set(o, "rootfs", json_string(digest));
 	(void)set(o, "labels", pairs(m->labels));
@@ -88,8 +88,10 @@ static json_t *lifecycle(const struct manifest *m)
 
 static json_t *launched(const struct launch *l)
 {
-	json_t *o = json_pack("{s:b, s:b, s:b, s:i, s:i}", "tty", l->tty, "stdin", l->open_stdin,
-		"remove", l->remove, "rows", (int)l->rows, "cols", (int)l->cols);
+	json_t *o = json_pack("{s:b, s:b, s:b, s:I, s:i, s:i}", "tty", l->tty, "stdin",
+		l->open_stdin, "remove", l->remove, "linger_ms",
+		(json_int_t)(l->linger_ns / CLOCK_NS_PER_MS), "rows", (int)l->rows, "cols",
+		(int)l->cols);
 
 	if (o)
 		(void)set(o, "env", pairs(l->env));

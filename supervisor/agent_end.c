@@ -37,10 +37,35 @@ void agent_release(struct agent *a)
 	a->adopted = false;
 }
 
+static void remove_now(struct agent *a)
+{
+	struct kerr err = { 0 };
+
+	a->remove_when_ended = false;
+	if (agent_remove(a, &err) < 0) {
+		log_error("agent %s: %s", a->row.name, err.msg);
+		agent_tell_removed(a, &err);
+	}
+}
+
+static void lingered(struct loop_timer *t)
+{
+	loop_timer_done(t);
+	remove_now(container_of(t, struct agent, removal));
+}
+
+/* Whoever started it may still ask for its log and its code. */
+static bool linger(struct agent *a)
+{
+	a->removal.fn = lingered;
+	return a->launch.linger_ns &&
+		loop_timer_set(a->sup->loop, &a->removal, a->launch.linger_ns, 0) == 0;
+}
+
 void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
 {
+	const bool ran = a->health.since_ns; /* else nobody has heard of it */
 	char text[sizeof(a->reason)];
-	struct kerr err = { 0 };
 
 	agent_release(a);
 	(void)snprintf(text, sizeof(text), "%s", reason);
@@ -52,11 +77,8 @@ void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
 		agent_policy_arm(a);
 		return;
 	}
-	a->remove_when_ended = false;
-	if (agent_remove(a, &err) < 0) {
-		log_error("agent %s: %s", a->row.name, err.msg);
-		agent_tell_removed(a, &err);
-	}
+	if (a->remove_when_ended || !ran || !linger(a))
+		remove_now(a);
 }
 
 /* The last lines of the boot console, for a person who asks why. */

@@ -4,11 +4,13 @@
 #include <string.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
 
 #include "agent.h"
 
-#define LAUNCH_ENV_BYTES 32768u /* with the manifest's it must fit into one frame to the guest */
-#define LAUNCH_SIDE_MAX  10000u /* rows, columns */
+#define LAUNCH_ENV_BYTES  32768u   /* with the manifest's it must fit into one frame to the guest */
+#define LAUNCH_SIDE_MAX   10000u   /* rows, columns */
+#define LAUNCH_LINGER_MAX 3600000u /* milliseconds */
 
 static void decrefp(json_t **o)
 {
@@ -50,8 +52,11 @@ int launch_format(const struct agent_launch *l, char **ret_text, struct kerr *e)
 	if (l->rows > LAUNCH_SIDE_MAX || l->cols > LAUNCH_SIDE_MAX)
 		return kerr_set(e, EINVAL, "terminal of %u x %u: expected at most %u", l->rows,
 			l->cols, LAUNCH_SIDE_MAX);
-	o = json_pack("{s:b, s:b, s:b, s:i, s:i}", "tty", l->tty, "stdin", l->open_stdin, "remove",
-		l->remove, "rows", (int)l->rows, "cols", (int)l->cols);
+	if (l->linger_ms > LAUNCH_LINGER_MAX)
+		return kerr_set(e, EINVAL, "linger_ms: expected at most %u", LAUNCH_LINGER_MAX);
+	o = json_pack("{s:b, s:b, s:b, s:i, s:i, s:i}", "tty", l->tty, "stdin", l->open_stdin,
+		"remove", l->remove, "linger_ms", (int)l->linger_ms, "rows", (int)l->rows, "cols",
+		(int)l->cols);
 	if (o && l->env && json_object_set(o, "env", (json_t *)l->env) < 0)
 		return kerr_errno(e, ENOMEM, "launch");
 	*ret_text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -91,6 +96,8 @@ int launch_parse(const char *text, struct launch *ret, struct kerr *e)
 	l.tty = json_is_true(json_object_get(o, "tty"));
 	l.open_stdin = json_is_true(json_object_get(o, "stdin"));
 	l.remove = json_is_true(json_object_get(o, "remove"));
+	l.linger_ns =
+		(uint64_t)json_integer_value(json_object_get(o, "linger_ms")) * CLOCK_NS_PER_MS;
 	l.rows = (unsigned)json_integer_value(json_object_get(o, "rows"));
 	l.cols = (unsigned)json_integer_value(json_object_get(o, "cols"));
 	if (env && take_env(env, &l, e) < 0) {

@@ -18,6 +18,7 @@ void agent_free(struct agent *a)
 {
 	agent_release(a);
 	loop_timer_done(&a->restart);
+	loop_timer_done(&a->removal);
 	agent_tell_removed(a, NULL);
 	if (a->link.le_prev)
 		LIST_REMOVE(a, link);
@@ -104,6 +105,7 @@ static struct agent *agent_new(struct sup *s)
 	a->dirfd = -1;
 	a->deadline = (struct loop_timer)LOOP_TIMER_INIT;
 	a->restart = (struct loop_timer)LOOP_TIMER_INIT;
+	a->removal = (struct loop_timer)LOOP_TIMER_INIT;
 	a->health.beat = (struct loop_timer)LOOP_TIMER_INIT;
 	a->health.life = (struct loop_timer)LOOP_TIMER_INIT;
 	a->idle.sample = (struct loop_timer)LOOP_TIMER_INIT;
@@ -127,6 +129,9 @@ static int check_name(struct sup *s, const char *name, struct kerr *e)
 	other = find_name(s, name);
 	if (!other)
 		return 0;
+	/* One that has ended and only lingers makes room. */
+	if (other->removal.w.fd >= 0)
+		return agent_remove(other, e);
 	return kerr_set(e, EEXIST,
 		"an agent named %s exists already (%s): `kosvm rm %s` removes it, "
 		"`kosvm start %s` starts it again",

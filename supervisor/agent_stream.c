@@ -17,9 +17,12 @@ int agent_open_stream(struct agent *a, uint32_t port, void (*done)(void *user, i
 	int sv[2];
 	int r;
 
-	if (a->state != AGENT_RUNNING || !a->vmm)
-		return kerr_set(e, ENOTCONN, "agent %s is %s: start it first", a->row.name,
-			agent_state_name(a->state));
+	if (agent_state_live(a->state) && (a->state != AGENT_RUNNING || !a->vmm))
+		return kerr_set(e, ENOTCONN, "agent %s is %s: wait until it runs or has ended",
+			a->row.name, agent_state_name(a->state));
+	if (a->state != AGENT_RUNNING)
+		return kerr_set(e, ENOTCONN, "agent %s is %s: `kosvm start %s` starts it",
+			a->row.name, agent_state_name(a->state), a->row.name);
 	if (strcmp(a->row.paused, "panic") == 0)
 		return panic_check(a, e);
 	agent_needed(a);

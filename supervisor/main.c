@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,7 +18,6 @@
 
 #include "agent.h"
 #include "ending.h"
-#include "own_dir.h"
 #include "panic.h"
 #include "sup.h"
 
@@ -38,28 +38,76 @@ static const char usage[] =
 	"             KOSVM_LOG (error, warn, info, debug),\n"
 	"             NOTIFY_SOCKET, WATCHDOG_USEC (as systemd sets them)\n";
 
+/* Makes the directory and its parents; 0700 for what is new. */
+static int make_dirs(const char *path, struct kerr *e)
+{
+	char buf[300];
+
+	(void)snprintf(buf, sizeof(buf), "%s", path);
+	for (char *p = buf + 1;; p++) {
+		char c = *p;
+
+		if (c != '/' && c != '\0')
+			continue;
+		*p = '\0';
+		if (mkdir(buf, 0700) < 0 && errno != EEXIST)
+			return kerr_errno(e, errno, "%s: mkdir", buf);
+		*p = c;
+		if (c == '\0')
+			return 0;
+	}
+}
+
+static int open_sub(int dirfd, const char *name, int *ret, struct kerr *e)
+{
+	if (mkdirat(dirfd, name, 0700) < 0 && errno != EEXIST)
+		return kerr_errno(e, errno, "%s: mkdir", name);
+	*ret = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return *ret < 0 ? kerr_errno(e, errno, "%s: open", name) : 0;
+}
+
+/* One kosvmd a state directory and a run directory: the locks live as long as the process. */
+static int lock_dir(const char *dir, struct kerr *e)
+{
+	char path[320];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/kosvmd.lock", dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return kerr_errno(e, errno, "%s: open", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int code = errno;
+
+		(void)close(fd);
+		return code == EWOULDBLOCK ? kerr_set(e, EBUSY, "%s: " API_RUNS_ALREADY, path)
+					   : kerr_errno(e, code, "%s: lock", path);
+	}
+	return 0;
+}
+
 static int open_state(struct sup *s, struct kerr *e)
 {
 	_cleanup_close_ int dirfd = -1;
 	char path[320];
-	int r = own_dir_make(s->paths.state_dir, e);
+	int r = make_dirs(s->paths.state_dir, e);
 
 	if (r == 0)
-		r = own_dir_make(s->paths.run_dir, e);
+		r = make_dirs(s->paths.run_dir, e);
 	if (r == 0)
-		r = own_dir_lock(s->paths.state_dir, e);
+		r = lock_dir(s->paths.state_dir, e);
 	if (r == 0)
-		r = own_dir_lock(s->paths.run_dir, e);
+		r = lock_dir(s->paths.run_dir, e);
 	if (r < 0)
 		return r;
 	dirfd = open(s->paths.state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0)
 		return kerr_errno(e, errno, "%s: open", s->paths.state_dir);
-	r = own_dir_sub(dirfd, s->paths.state_dir, "images", &s->images_fd, e);
+	r = open_sub(dirfd, "images", &s->images_fd, e);
 	if (r == 0)
-		r = own_dir_sub(dirfd, s->paths.state_dir, "keys", &s->keys_fd, e);
+		r = open_sub(dirfd, "keys", &s->keys_fd, e);
 	if (r == 0)
-		r = own_dir_sub(dirfd, s->paths.state_dir, "agents", &s->agents_fd, e);
+		r = open_sub(dirfd, "agents", &s->agents_fd, e);
 	if (r < 0)
 		return r;
 	leftovers_sweep(&s->leftovers, s->loop, s->images_fd);

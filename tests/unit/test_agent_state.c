@@ -184,6 +184,27 @@ START_TEST(removed_by_force)
 }
 END_TEST
 
+/* As `run --rm` does: its end can be read for a while; one that never ran does not stay. */
+START_TEST(lingers)
+{
+	af.a->launch.remove = true;
+	af.a->launch.linger_ns = 300 * CLOCK_NS_PER_MS;
+	af_start("serve stubborn");
+	if (_i > 0)
+		fx_until(&af.running);
+	ck_assert_int_eq(agent_kill(af.a, &fx_err), 0);
+	while (af.a && !af.ended)
+		ck_assert_int_eq(loop_step(fx_loop, 1000, &fx_err), 0);
+	ck_assert_int_eq(af.a != NULL, _i > 0);
+	if (_i > 0)
+		ck_assert_int_eq(af.a->state, AGENT_STOPPED);
+	while (af.a)
+		ck_assert_int_eq(loop_step(fx_loop, 1000, &fx_err), 0);
+	ck_assert_int_eq(rows(), 0);
+	ck_assert(!directory_there());
+}
+END_TEST
+
 /* As `run` does: what fails before there is a VM leaves nothing. */
 START_TEST(fails_before_its_vm)
 {
@@ -326,6 +347,7 @@ int main(void)
 	tcase_add_loop_test(t, breaks_down, 0, (int)(sizeof(breakdowns) / sizeof(breakdowns[0])));
 	tcase_add_loop_test(t, stop_while_it_breaks, 0, 2);
 	tcase_add_loop_test(t, removed_by_force, 0, 3);
+	tcase_add_loop_test(t, lingers, 0, 2);
 	tcase_add_loop_test(t, fails_before_its_vm, 0, 3);
 	tcase_add_test(t, removal_fails);
 	tcase_add_loop_test(t, full_disk, 0, 2);
