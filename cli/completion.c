@@ -208,8 +208,8 @@ const struct cmd cmd_completion = {
 	.name = "completion",
 	.args = "bash|zsh",
 	.summary = "print a script that completes kosvm's words",
-	.more = "For now: source <(kosvm completion bash). For good: into\n"
-		"/etc/bash_completion.d/kosvm, or a directory of zsh's fpath as _kosvm.\n",
+	.more = "An installed kosvm has put it where the shells look. Elsewhere:\n"
+		"source <(kosvm completion bash), or into a directory of zsh's fpath as _kosvm.\n",
 	.fn = completion,
 	.words = WORDS_SHELLS,
 };

@@ -168,7 +168,7 @@ static int unpack_entry(struct unpacker *u, struct archive_entry *entry)
 	if (link)
 		archive_entry_set_hardlink(entry, target);
 	/* Nothing of a guest's runs here as somebody else. */
-	archive_entry_set_perm(entry, archive_entry_perm(entry) & 0777);
+	archive_entry_set_perm(entry, archive_entry_perm(entry) & 01777);
 	if (archive_write_header(u->disk, entry) != ARCHIVE_OK)
 		return fail(u, u->disk, name);
 	if (!link && type == AE_IFREG && archive_entry_size(entry) > 0)
