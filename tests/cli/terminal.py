@@ -1,86 +1,21 @@
 """terminal.py: kosvm on a real terminal (pty), against fake-kosvmd, whose agent "host" is this machine. Prints a line
 "ok NAME" or "bad NAME: WHY" for each test. KOSVM_RUN says where the fake listens; its process id is the argument."""
-import fcntl
 import os
-import re
-import select
 import signal
-import struct
-import subprocess
 import sys
 import termios
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from terminal import Failed, Terminal, run  # noqa: E402
+
 SHELL_READY = "echo rea''dy; "
 
 
-class Failed(Exception):
-    pass
-
-
-class Terminal:
-    def __init__(self, *argv, rows=33, cols=101, env=None):
-        self.main, self.side = os.openpty()
-        self.size(rows, cols)
-        self.before = termios.tcgetattr(self.side)
-        self.shown = b""
-
-        def prepare():
-            for s in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-                signal.signal(s, signal.SIG_DFL)
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.child = subprocess.Popen(["kosvm", *argv], stdin=self.side, stdout=self.side, stderr=self.side, start_new_session=True,
-                                      preexec_fn=prepare, env={**os.environ, "TERM": "xterm", **(env or {})})
-
-    def size(self, rows, cols):
-        fcntl.ioctl(self.main, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def take(self, seconds):
-        while select.select([self.main], [], [], seconds)[0]:
-            try:
-                self.shown += os.read(self.main, 65536)
-            except OSError:
-                return
-            seconds = 0
-
-    def wait_for(self, pattern, seconds=20):
-        end = time.time() + seconds
-        while not re.search(pattern, self.shown, re.S):
-            if time.time() > end or (self.child.poll() is not None and not select.select([self.main], [], [], 0)[0]):
-                raise Failed("no %r in %r" % (pattern, self.shown))
-            self.take(0.1)
-
-    def type(self, data):
-        os.write(self.main, data)
-
-    def raw(self):
-        return not termios.tcgetattr(self.side)[3] & termios.ICANON
-
-    def until_raw(self, want=True):
-        end = time.time() + 20
-        while self.raw() != want:
-            if time.time() > end:
-                raise Failed("the terminal is %s" % ("not raw" if want else "still raw"))
-            time.sleep(0.02)
-
-    def end(self, code, seconds=20):
-        """It ends with this code, and the terminal is as it was."""
-        end = time.time() + seconds
-        while self.child.poll() is None:
-            if time.time() > end:
-                self.child.kill()
-                raise Failed("it does not end; shown: %r" % self.shown)
-            self.take(0.05)
-        self.take(0.05)
-        if self.child.returncode != code:
-            raise Failed("code %d, not %d; shown: %r" % (self.child.returncode, code, self.shown))
-        if termios.tcgetattr(self.side) != self.before:
-            raise Failed("the terminal is not as it was")
-
-
-def exec_it(script, *options, **more):
-    return Terminal("exec", "-it", *options, "host", "sh", "-c", SHELL_READY + script, **more)
+def exec_it(script, *options, first="", **more):
+    """first: before it says that it is ready."""
+    return Terminal("exec", "-it", *options, "host", "sh", "-c", first + SHELL_READY + script, **more)
 
 
 def size_at_first():
@@ -90,7 +25,7 @@ def size_at_first():
 
 
 def size_changes():
-    t = exec_it("trap 'stty size' WINCH; while :; do read x; done", rows=20, cols=70)
+    t = exec_it("while :; do read x; done", first="trap 'stty size' WINCH; ", rows=20, cols=70)
     t.wait_for(b"ready")
     time.sleep(0.3)
     t.size(44, 132)
@@ -100,7 +35,7 @@ def size_changes():
 
 
 def interrupt_key():
-    t = exec_it("trap 'echo got-int; exit 9' INT; while :; do read x; done")
+    t = exec_it("while :; do read x; done", first="trap 'echo got-int; exit 9' INT; ")
     t.wait_for(b"ready")
     t.type(b"\x03")
     t.wait_for(b"got-int")
@@ -116,7 +51,7 @@ def end_of_file_key():
 
 
 def a_signal_from_outside():
-    t = exec_it("trap 'echo got-term; exit 8' TERM; while :; do read x; done")
+    t = exec_it("while :; do read x; done", first="trap 'echo got-term; exit 8' TERM; ")
     t.wait_for(b"ready")
     t.child.send_signal(signal.SIGTERM)
     t.wait_for(b"got-term")
@@ -138,7 +73,7 @@ def stopped_and_continued():
 
 
 def killed_by_a_quit():
-    t = exec_it("trap 'exit 6' QUIT; while :; do read x; done")
+    t = exec_it("while :; do read x; done", first="trap 'exit 6' QUIT; ")
     t.wait_for(b"ready")
     t.type(b"\x1c")
     t.end(6)
@@ -278,10 +213,4 @@ TESTS = {
     "top: an unknown terminal": top_of_an_unknown_terminal,
     "exec -it and top: the VM and kosvmd die": the_vm_dies,
 }
-for name, test in TESTS.items():
-    try:
-        test()
-        print("ok", name)
-    except (Failed, OSError, subprocess.TimeoutExpired) as e:
-        print("bad %s: %s" % (name, e))
-    sys.stdout.flush()
+run(TESTS)

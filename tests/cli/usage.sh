@@ -35,6 +35,8 @@ complete_line() {
 	bash -c 'eval "$1"; COMP_WORDS=($2); [ "${2: -1}" != " " ] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 		_kosvm; echo "${COMPREPLY[*]}"' - "$bash_completion" "$1" 2>/dev/null
 }
+is "the completion for bash is installed" "$(cat "$prefix/share/bash-completion/completions/kosvm")" = "$bash_completion"
+is "the completion for zsh is installed" "$(cat "$prefix/share/zsh/site-functions/_kosvm")" = "$zsh_completion"
 is "bash: a verb" "$(complete_line 'kosvm insp')" = inspect
 is "bash: an option" "$(complete_line 'kosvm logs --fol')" = --follow
 is "bash: a subcommand" "$(complete_line 'kosvm image im')" = import
