@@ -65,11 +65,11 @@ field() {
 
 # until_true SECONDS COMMAND...: waits until COMMAND succeeds.
 until_true() {
-	local end=$((SECONDS + $1 * factor))
+	local seconds=$1 end=$((SECONDS + $1 * factor))
 	shift
 
 	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || fail "not within $1 s: $*"
+		[ "$SECONDS" -lt "$end" ] || fail "not within $seconds s: $*"
 		read -rt 0.1 -u "$idle" || true
 	done
 }
@@ -150,7 +150,8 @@ t() {
 	set +e
 	(
 		set -e
-		"$2"
+		# shellcheck disable=SC2086 # a function and its arguments
+		$2
 	) >"$work/log" 2>&1
 	code=$?
 	set -e

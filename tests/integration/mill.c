@@ -6,11 +6,13 @@
  *   mill signal         waits for SIGTERM, says so, ends with code 9
  *   mill stubborn       ignores SIGTERM
  *   mill reboot|poweroff   what it says, at once (root)
+ *   mill hang           nothing else in the guest runs any more (root)
  *   (as /init)          an init that never reports to the host
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -155,6 +157,20 @@ static int rest(const char *text)
 	return 0;
 }
 
+/* The only processor, for ever: not even the kernel's own threads get a turn. */
+static int hang(void)
+{
+	const struct sched_param first = { .sched_priority = 99 };
+	int fd = open("/proc/sys/kernel/sched_rt_runtime_us", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, "-1", 2) != 2)
+		return fail("sched_rt_runtime_us");
+	if (sched_setscheduler(0, SCHED_FIFO, &first) < 0)
+		return fail("SCHED_FIFO");
+	for (;;)
+		continue;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -174,6 +190,8 @@ int main(int argc, char **argv)
 		return reboot(RB_AUTOBOOT) < 0 ? fail("reboot") : 0;
 	if (strcmp(mode, "poweroff") == 0)
 		return reboot(RB_POWER_OFF) < 0 ? fail("poweroff") : 0;
+	if (strcmp(mode, "hang") == 0)
+		return hang();
 	(void)fputs("mill: see the top of mill.c\n", stderr);
 	return 2;
 }
