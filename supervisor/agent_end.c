@@ -136,6 +136,10 @@ static void vmm_gone(void *user, enum vmm_end reason, const char *text)
 			text = word;
 		}
 	}
+	if (vmm_proc_given_up(a->vmm)) {
+		a->broken = true;
+		(void)snprintf(a->reason, sizeof(a->reason), "%s", text);
+	}
 	orderly = reason == VMM_END_POWEROFF || reason == VMM_END_QUIT;
 	guest_link_drain(a->guest);
 	if (!a->broken && a->state == AGENT_STOPPING) {

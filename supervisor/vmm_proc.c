@@ -1,33 +1,20 @@
 #include "vmm_proc_impl.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/clock.h>
 
-#define BATCH     64   /* messages handled before other watchers get their turn */
-#define LAST_MOST 4096 /* messages taken from a VMM that has ended; more than a socket holds */
+#define BATCH 64 /* messages handled before other watchers get their turn */
 
 #define ERRNO_MAX 4095
 
-/* A VMM that said its last word, or closed its socket, has this long to be gone. */
-#define LINGER_NS   (5 * CLOCK_NS_PER_S)
 #define PATIENCE_NS (10 * CLOCK_NS_PER_S)
-/* How long vmm_proc_free waits for a process that was killed. */
-#define REAP_MS 10000
-
-#ifndef P_PIDFD
-#define P_PIDFD 3 /* <linux/wait.h>, which does not go together with <sys/wait.h> */
-#endif
 
 struct vmm_proc *vmm_proc_new(struct loop *loop, const struct vmm_proc_ops *ops, void *user)
 {
@@ -41,6 +28,7 @@ struct vmm_proc *vmm_proc_new(struct loop *loop, const struct vmm_proc_ops *ops,
 	p->w.fd = -1;
 	p->pidw.w.fd = -1;
 	p->linger.w.fd = -1;
+	p->killed.w.fd = -1;
 	p->patience.w.fd = -1;
 	p->retry.w.fd = -1;
 	p->sock = -1;
@@ -81,21 +69,6 @@ static void take_end(struct vmm_proc *p, const struct vmm_msg_ended *m)
 	p->reason = (enum vmm_end)m->reason;
 	(void)snprintf(p->text, sizeof(p->text), "%.*s", (int)sizeof(m->text), m->text);
 	vmm_text_clean(p->text);
-}
-
-static void linger_passed(struct loop_timer *t)
-{
-	vmm_proc_kill(container_of(t, struct vmm_proc, linger));
-}
-
-static void linger_start(struct vmm_proc *p)
-{
-	if (p->linger.w.loop)
-		return;                /* its clock is not set back by saying it again */
-	loop_timer_done(&p->patience); /* it owes no answer any more, only its end */
-	p->linger.fn = linger_passed;
-	if (loop_timer_set(p->loop, &p->linger, LINGER_NS, 0) < 0)
-		vmm_proc_kill(p);
 }
 
 static void patience_passed(struct loop_timer *t)
@@ -157,7 +130,7 @@ static int handle(struct vmm_proc *p, const struct vmm_msg *m)
 		return vmm_request_reply(p, &m->u.reply);
 	case VMM_MSG_ENDED:
 		take_end(p, &m->u.ended);
-		linger_start(p);
+		vmm_proc_linger(p);
 		return 0;
 	default:
 		return -EPROTO;
@@ -169,14 +142,14 @@ static void hung_up(struct vmm_proc *p, int error)
 {
 	if (p->attached) {
 		loop_fd_del(&p->w); /* the pidfd tells the rest */
-		linger_start(p);
+		vmm_proc_linger(p);
 	} else {
 		vmm_adopt_again(p, error);
 	}
 }
 
 /* Reads what is there; the watch is gone when the socket is of no more use. */
-static void drain(struct vmm_proc *p, int most)
+void vmm_proc_drain(struct vmm_proc *p, int most)
 {
 	struct vmm_msg *m = malloc(sizeof(*m));
 
@@ -208,7 +181,7 @@ static void sock_ready(struct loop_fd *w, uint32_t events)
 	if (events & EPOLLOUT)
 		vmm_request_pump(p);
 	if (p->w.loop)
-		drain(p, BATCH);
+		vmm_proc_drain(p, BATCH);
 }
 
 int vmm_proc_take_socket(struct vmm_proc *p, int fd)
@@ -229,63 +202,6 @@ void vmm_proc_drop_socket(struct vmm_proc *p)
 {
 	loop_fd_del(&p->w);
 	close_fd(&p->sock);
-}
-
-/* Takes the status of a child that has ended, so that nothing of it stays. */
-static void reap(struct vmm_proc *p)
-{
-	siginfo_t si = { 0 };
-	int r;
-
-	do
-		r = waitid(P_PIDFD, (id_t)p->pidfd, &si, WEXITED | WNOHANG);
-	while (r < 0 && errno == EINTR);
-	close_fd(&p->pidfd);
-	if (p->reason != 0)
-		return;
-	if (r < 0 || si.si_pid == 0) /* it is init's child now */
-		(void)snprintf(p->text, sizeof(p->text),
-			"VMM ended; how is not known, it was started by an earlier kosvmd");
-	else if (si.si_code == CLD_EXITED)
-		(void)snprintf(p->text, sizeof(p->text), "VMM ended with code %d", si.si_status);
-	else
-		(void)snprintf(p->text, sizeof(p->text), "VMM was killed by signal %d (%s)",
-			si.si_status, strsignal(si.si_status));
-}
-
-static void release(struct vmm_proc *p)
-{
-	loop_fd_del(&p->w);
-	loop_pid_done(&p->pidw);
-	loop_timer_done(&p->linger);
-	loop_timer_done(&p->patience);
-	loop_timer_done(&p->retry);
-}
-
-static void process_ended(struct loop_pid *lp)
-{
-	struct vmm_proc *p = container_of(lp, struct vmm_proc, pidw);
-
-	if (p->attached)
-		drain(p, LAST_MOST);
-	release(p);
-	reap(p);
-	vmm_request_fail_all(p, -ECONNRESET);
-	p->ops->gone(p->user, p->reason, p->text);
-}
-
-int vmm_proc_watch(struct vmm_proc *p, struct kerr *e)
-{
-	/* The loop closes its own before it tells. */
-	int fd = dup(p->pidfd);
-	int r = fd < 0 ? -errno : 0;
-
-	p->pidw.fn = process_ended;
-	if (r == 0)
-		r = loop_pid_add(p->loop, &p->pidw, fd);
-	if (r < 0 && fd >= 0)
-		(void)close(fd);
-	return r < 0 ? kerr_errno(e, -r, "watch the VMM") : 0;
 }
 
 /* r: of a message that was sent. One that is not taken must not be waited for without end. */
@@ -335,12 +251,6 @@ int vmm_proc_quit(struct vmm_proc *p)
 	return vmm_proto_send(p->sock, VMM_MSG_QUIT, NULL, 0, NULL, 0);
 }
 
-void vmm_proc_kill(struct vmm_proc *p)
-{
-	if (p->pidfd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
-}
-
 pid_t vmm_proc_pid(const struct vmm_proc *p)
 {
 	return p->pidfd >= 0 ? p->id.pid : 0;
@@ -349,31 +259,4 @@ pid_t vmm_proc_pid(const struct vmm_proc *p)
 void vmm_proc_identity(const struct vmm_proc *p, struct vmm_identity *ret)
 {
 	*ret = p->id;
-}
-
-void vmm_proc_detach(struct vmm_proc *p)
-{
-	if (!p)
-		return;
-	release(p);
-	vmm_request_fail_all(p, -ECANCELED);
-	close_fd(&p->pidfd);
-	close_fd(&p->sock);
-	close_fd(&p->dirfd);
-	free(p);
-}
-
-void vmm_proc_free(struct vmm_proc *p)
-{
-	if (!p)
-		return;
-	if (p->pidfd >= 0) {
-		struct pollfd ended = { .fd = p->pidfd, .events = POLLIN };
-
-		vmm_proc_kill(p);
-		while (poll(&ended, 1, REAP_MS) < 0 && errno == EINTR)
-			;
-		reap(p);
-	}
-	vmm_proc_detach(p);
 }

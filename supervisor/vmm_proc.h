@@ -97,12 +97,19 @@ int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
 /* The requests of this user go on, but its done is not called any more. */
 void vmm_proc_request_forget(struct vmm_proc *p, const void *user);
 
-int vmm_proc_quit(struct vmm_proc *p);        /* orderly: disks are flushed */
-void vmm_proc_kill(struct vmm_proc *p);       /* SIGKILL */
+int vmm_proc_quit(struct vmm_proc *p); /* orderly: disks are flushed */
+/*
+ * SIGKILL. A process that the kernel holds all the same (a disk that does not
+ * answer) is waited for 30 s: then gone comes with those words, given_up is
+ * true, and it is reaped whenever it goes.
+ */
+void vmm_proc_kill(struct vmm_proc *p);
+bool vmm_proc_given_up(const struct vmm_proc *p);
 pid_t vmm_proc_pid(const struct vmm_proc *p); /* 0 once gone */
 void vmm_proc_identity(const struct vmm_proc *p, struct vmm_identity *ret);
 
-/* How long ATTACH and requests may take; 0: 10 s. For tests. */
+/* How long ATTACH and requests may take, and a third of how long SIGKILL may; 0: 10 s. For tests.
+ */
 void vmm_proc_set_patience(struct vmm_proc *p, uint64_t ns);
 
 /* Frees and lets the VMM live on, detached, for a later kosvmd. NULL is fine. */

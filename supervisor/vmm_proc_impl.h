@@ -4,7 +4,8 @@
 
 #include "vmm_proc.h"
 
-/* What the parts of struct vmm_proc share: vmm_proc.c, vmm_start.c, vmm_adopt.c, vmm_request.c. */
+/* What the parts of struct vmm_proc share: vmm_proc.c, vmm_end.c, vmm_start.c, vmm_adopt.c,
+ * vmm_request.c. */
 
 struct vmm_request {
 	STAILQ_ENTRY(vmm_request) link;
@@ -34,7 +35,9 @@ struct vmm_proc {
 
 	/* Its end. */
 	struct loop_timer linger;
-	bool condemned; /* its own words count no more */
+	struct loop_timer killed; /* since SIGKILL was sent first */
+	bool given_up;            /* it did not go; ops is NULL once its owner is done with it */
+	bool condemned;           /* its own words count no more */
 	enum vmm_end reason;
 	char text[512];
 
@@ -54,8 +57,6 @@ struct vmm_proc {
 /* ---- vmm_proc.c ---- */
 
 struct vmm_proc *vmm_proc_new(struct loop *loop, const struct vmm_proc_ops *ops, void *user);
-/* Watches p->pidfd from now on. */
-int vmm_proc_watch(struct vmm_proc *p, struct kerr *e);
 /* Takes fd as the socket and reads it. 0 or -errno (fd is closed). */
 int vmm_proc_take_socket(struct vmm_proc *p, int fd);
 void vmm_proc_drop_socket(struct vmm_proc *p);
@@ -66,6 +67,16 @@ void vmm_proc_condemn(struct vmm_proc *p, const char *fmt, ...)
 void vmm_proc_wait_answer(struct vmm_proc *p, bool on);
 /* What comes from a VMM ends up in logs and on terminals, and it may be the guest's by now. */
 void vmm_text_clean(char *s);
+
+/* Reads at most so many messages; the watch is gone when the socket is of no more use. */
+void vmm_proc_drain(struct vmm_proc *p, int most);
+
+/* ---- vmm_end.c ---- */
+
+/* Watches p->pidfd from now on. */
+int vmm_proc_watch(struct vmm_proc *p, struct kerr *e);
+/* It said its last word, or closed its socket: it has 5 s to be gone. */
+void vmm_proc_linger(struct vmm_proc *p);
 
 /* ---- vmm_request.c ---- */
 

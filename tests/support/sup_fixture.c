@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <base/clock.h>
@@ -68,6 +70,20 @@ int fx_open_fds(void)
 		n++;
 	(void)closedir(d);
 	return n;
+}
+
+void fx_unkillable(int pidfd)
+{
+	pid_t pid = fork();
+	int fd;
+
+	if (pid == 0)
+		_exit(0);
+	fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	ck_assert_int_eq(dup3(fd, pidfd, O_CLOEXEC), pidfd);
+	(void)close(fd);
 }
 
 char *fx_read(const char *name)

@@ -25,6 +25,9 @@ void fx_until(const bool *flag);
 void fx_run_ms(int ms);
 int fx_open_fds(void);
 
+/* From now on pidfd means a process that has ended: no signal arrives where it went before. */
+void fx_unkillable(int pidfd);
+
 /* A whole file of fx_dir, NUL-terminated; to be freed. */
 char *fx_read(const char *name);
 

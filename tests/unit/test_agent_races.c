@@ -1,11 +1,14 @@
 /* Two who want different things of one agent, a restart that is due among them. */
 #include <check.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent_fixture.h"
+#include "vmm_proc_impl.h"
 
 #define ALWAYS                                                                                     \
 	"[lifecycle]\nrestart = always\nrestart-backoff = 300ms\nrestart-backoff-max = 300ms\n"
@@ -143,6 +146,27 @@ START_TEST(panic_while_it_waits)
 }
 END_TEST
 
+/* A VM that not even SIGKILL ends: the agent has failed for that reason, and can be removed. */
+START_TEST(vm_does_not_go)
+{
+	pid_t pid;
+
+	af_setup_manifest("");
+	af_run("serve stubborn");
+	pid = vmm_proc_pid(af.a->vmm);
+	vmm_proc_set_patience(af.a->vmm, 100 * CLOCK_NS_PER_MS);
+	fx_unkillable(af.a->vmm->pidfd);
+	ck_assert_int_eq(agent_kill(af.a, &fx_err), 0);
+	fx_until(&af.ended);
+	ck_assert_int_eq(af.a->state, AGENT_FAILED);
+	ck_assert_ptr_nonnull(strstr(af.a->reason, "VMM was killed, but process"));
+	ck_assert_int_eq(agent_remove(af.a, &fx_err), 0);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	fx_run_ms(50);
+}
+END_TEST
+
 /* Frozen by a panic: its run time passes, and what was frozen stays as it is until the end of it.
  */
 START_TEST(frozen_past_its_run_time)
@@ -241,6 +265,7 @@ int main(void)
 	tcase_add_test(t, removed_while_it_waits);
 	tcase_add_test(t, stopped_and_started_at_once);
 	tcase_add_loop_test(t, panic_while_it_waits, 0, 4);
+	tcase_add_test(t, vm_does_not_go);
 	tcase_add_test(t, frozen_past_its_run_time);
 	tcase_add_test(t, every_pair);
 	suite_add_tcase(s, t);

@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <base/clock.h>
 
 #include "vmm_proc_fixture.h"
+#include "vmm_proc_impl.h"
 
 START_TEST(quits_as_told)
 {
@@ -129,6 +131,36 @@ START_TEST(lingers)
 }
 END_TEST
 
+/* SIGKILL does not end it: that is told, its owner goes on, and it is reaped when it goes. */
+START_TEST(does_not_go)
+{
+	struct vmm_proc *p;
+	int real;
+	pid_t pid;
+
+	vp_start("serve");
+	fx_until(&vp.running);
+	p = vp.p;
+	pid = vmm_proc_pid(p);
+	vmm_proc_set_patience(p, 100 * CLOCK_NS_PER_MS);
+	real = dup(p->pidfd);
+	fx_unkillable(p->pidfd);
+	vmm_proc_kill(p);
+	vmm_proc_kill(p);
+	fx_until(&vp.gone);
+	ck_assert_int_eq(vp.reason, VMM_END_ERROR);
+	ck_assert_msg(strstr(vp.text, "does not go: the kernel holds it"), "%s", vp.text);
+	ck_assert_ptr_null(vp.p);
+	ck_assert(vp_alive(pid));
+	ck_assert_int_eq(dup3(real, p->pidfd, O_CLOEXEC), p->pidfd);
+	(void)close(real);
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	while (waitpid(pid, NULL, WNOHANG) != -1)
+		ck_assert_int_eq(loop_step(fx_loop, 20, &fx_err), 0);
+	ck_assert(!vp_alive(pid));
+}
+END_TEST
+
 START_TEST(freed_while_it_runs)
 {
 	pid_t pid;
@@ -174,6 +206,7 @@ int main(void)
 	tcase_add_loop_test(t, breaks_the_protocol, 0, 3);
 	tcase_add_test(t, flood);
 	tcase_add_loop_test(t, lingers, 0, 2);
+	tcase_add_test(t, does_not_go);
 	tcase_add_test(t, freed_while_it_runs);
 	tcase_add_test(t, cannot_start);
 	suite_add_tcase(s, t);
