@@ -51,7 +51,7 @@ class Host:
         self.session = os.getsid(0)
         self.power = threading.Lock()  # held while the machine is off: no command begins
         self.numbers = {}  # of rows, by the id that people see
-        self.crashes = []  # of kosvmd by itself
+        self.crashes = []  # of kosvmd and its VMMs, by themselves
         self.kosvmd, self.deaths = None, {}  # the last that was started here; how foster children ended
         # Whoever loses its parent becomes a child of this process: no orphan goes unseen.
         libc = ctypes.CDLL(None, use_errno=True)
@@ -209,8 +209,10 @@ class Host:
                     status = self.deaths[pid] = os.waitpid(pid, os.WNOHANG)[1]
                 except ChildProcessError:
                     continue
-                if command == "kosvmd" and os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
-                    self.crashes.append("kosvmd %d by signal %d" % (pid, os.WTERMSIG(status)))
+                signo = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+                # Whom kosvmd left behind are VMMs: agents of the kind "crashes" abort.
+                if signo not in (0, signal.SIGKILL, 0 if command == "kosvmd" else signal.SIGABRT):
+                    self.crashes.append("%s %d by signal %d" % (command, pid, signo))
 
     def kill(self, pid, signo=signal.SIGKILL):
         """Signals, and waits until it is gone."""
