@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -104,6 +105,79 @@ START_TEST(outlives_its_master)
 }
 END_TEST
 
+static void send_attach(int fd, const struct vmm_run *v)
+{
+	struct vmm_msg_attach m;
+
+	memcpy(m.boot_id, v->board.boot_id, sizeof(m.boot_id));
+	ck_assert_int_eq(vmm_proto_send(fd, VMM_MSG_ATTACH, &m, sizeof(m), NULL, 0), 0);
+}
+
+/* A hundred of them, with data on its way at each change: every byte arrives, once and in order. */
+START_TEST(a_hundred_masters)
+{
+	struct vmm_run v;
+	struct vmm_reply r = { 0 };
+	uint64_t bytes = 0;
+	char text[64];
+	int fd = start_talk(&v);
+
+	for (int i = 0; i < 100; i++) {
+		/* Asked of one, answered while there is none or under the next. */
+		(void)snprintf(text, sizeof(text), "enumber %d of a hundred", i);
+		tell(fd, text);
+		if (i % 3 == 0)
+			hear(fd, text + 1);
+		vmm_run_leave(&v);
+		if (i % 3 == 1)
+			hear(fd, text + 1);
+		ck_assert_uint_eq(vmm_run_attach(&v), VMM_F_RUNNING);
+		if (i % 3 == 2)
+			hear(fd, text + 1);
+		bytes += strlen(text);
+		r = vmm_run_request(&v, VMM_MSG_STATS);
+		ck_assert_uint_eq(r.stats.vsock_rx_bytes, bytes);
+		ck_assert_uint_eq(r.stats.vsock_tx_bytes, bytes - (uint64_t)(i + 1));
+		ck_assert_uint_eq(r.stats.vsock_open, 1);
+	}
+	(void)close(fd);
+	vmm_run_done(&v);
+}
+END_TEST
+
+/* Whoever came in by the door is as bound to the protocol as the first one. */
+START_TEST(rubbish_of_a_later_master)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} cases[] = {
+		{ "rubbish", 7 },
+		{ "\002\000\011\000\010\000\000\000half", 12 }, /* STATS, 8 bytes promised */
+		{ "\003\000\005\000\000\000\000\000", 8 },      /* QUIT of another version */
+	};
+	struct vmm_run v;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		start_detachable(&v, "run=tick", "tick\n");
+		vmm_run_leave(&v);
+		(void)vmm_run_attach(&v);
+		ck_assert_int_eq(send(v.sock, cases[i].bytes, cases[i].len, MSG_NOSIGNAL),
+			(ssize_t)cases[i].len);
+		vmm_run_expect_ended(&v, VMM_END_ERROR, "malformed");
+		vmm_run_expect_record(&v, VMM_END_ERROR, "malformed");
+		vmm_run_done(&v);
+	}
+	/* A second ATTACH is none of what it may say. */
+	start_detachable(&v, "run=tick", "tick\n");
+	vmm_run_leave(&v);
+	(void)vmm_run_attach(&v);
+	send_attach(v.sock, &v);
+	vmm_run_expect_ended(&v, VMM_END_ERROR, "not allowed");
+	vmm_run_done(&v);
+}
+END_TEST
+
 /* The guest has asked, and who was to answer is gone. */
 START_TEST(asked_when_the_master_goes)
 {
@@ -175,14 +249,6 @@ static void expect_open(int fd)
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 
 	ck_assert_int_eq(poll(&p, 1, 50), 0);
-}
-
-static void send_attach(int fd, const struct vmm_run *v)
-{
-	struct vmm_msg_attach m;
-
-	memcpy(m.boot_id, v->board.boot_id, sizeof(m.boot_id));
-	ck_assert_int_eq(vmm_proto_send(fd, VMM_MSG_ATTACH, &m, sizeof(m), NULL, 0), 0);
 }
 
 /* Whoever does not know the boot id, or says anything else first, changes nothing. */
@@ -377,6 +443,8 @@ END_TEST
 
 const struct bare_test bare_detach_tests[] = {
 	{ "outlives_its_master", &outlives_its_master, NEEDS_KVM },
+	{ "a_hundred_masters", &a_hundred_masters, NEEDS_KVM },
+	{ "rubbish_of_a_later_master", &rubbish_of_a_later_master, NEEDS_KVM },
 	{ "asked_when_the_master_goes", &asked_when_the_master_goes, NEEDS_KVM },
 	{ "answers_go_to_who_asked", &answers_go_to_who_asked, NEEDS_KVM },
 	{ "strangers_at_the_door", &strangers_at_the_door, NEEDS_KVM },
