@@ -147,8 +147,8 @@ static int unpack_entry(struct unpacker *u, struct archive_entry *entry)
 {
 	const char *told = archive_entry_pathname(entry);
 	const char *link = archive_entry_hardlink(entry);
-	_cleanup_free_ char *name = told ? copy_name_rewrite(told, u->first) : NULL;
-	_cleanup_free_ char *target = link ? copy_name_rewrite(link, u->first) : NULL;
+	_cleanup_free_ char *name = told ? copy_name_from(u->src, told, u->first) : NULL;
+	_cleanup_free_ char *target = link ? copy_name_from(u->src, link, u->first) : NULL;
 	mode_t type = archive_entry_filetype(entry);
 	int r;
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/cleanup.h>
+
 static char *copy(const char *s, size_t len)
 {
 	char *r = strndup(s, len);
@@ -116,6 +118,8 @@ char *copy_name_rewrite(const char *name, const char *first)
 		return NULL;
 	rest = name + strcspn(name, "/");
 	rest += strspn(rest, "/");
+	while (rest[0] == '.' && (rest[1] == '/' || !rest[1]))
+		rest += 1 + strspn(rest + 1, "/");
 	if (!first)
 		made = copy(rest, strlen(rest));
 	else if (asprintf(&made, "%s%s%s", first, *rest ? "/" : "", rest) < 0)
@@ -124,4 +128,18 @@ char *copy_name_rewrite(const char *name, const char *first)
 	while (len > 0 && made[len - 1] == '/')
 		made[--len] = '\0';
 	return made;
+}
+
+char *copy_name_from(const struct copy_path *src, const char *name, const char *first)
+{
+	_cleanup_free_ char *below = NULL;
+
+	/* The root has no name: its members are "./" and "./etc". */
+	if (strcmp(src->path, "/") != 0)
+		return copy_name_rewrite(name, first);
+	if (*name == '/')
+		return NULL;
+	if (asprintf(&below, "root/%s", name) < 0)
+		abort();
+	return copy_name_rewrite(below, first && *first ? first : NULL);
 }

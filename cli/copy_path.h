@@ -31,3 +31,6 @@ char *copy_path_parent(const struct copy_path *p);
  * The caller frees.
  */
 char *copy_name_rewrite(const char *name, const char *first);
+
+/* As above for a member of what was copied from src: of "/" nothing but "." is its first part. */
+char *copy_name_from(const struct copy_path *src, const char *name, const char *first);

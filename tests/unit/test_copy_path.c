@@ -92,6 +92,9 @@ static const struct {
 	{ "a/b/../../..", NULL, NULL },
 	{ "", "x", NULL },
 	{ "./", "x", NULL },
+	{ "a/./b", NULL, "b" },
+	{ "a/.", "x", "x" },
+	{ "a/././/b/.c", "x", "x/b/.c" },
 };
 
 START_TEST(test_rewrite)
@@ -105,6 +108,33 @@ START_TEST(test_rewrite)
 }
 END_TEST
 
+/* The whole of an agent's root: what comes of it has no name of its own before. */
+static const struct {
+	const char *name;
+	const char *first;
+	const char *made;
+} of_root[] = {
+	{ "./", "", "" },
+	{ "./etc/", "", "etc" },
+	{ "./etc/passwd", NULL, "etc/passwd" },
+	{ "./etc/passwd", "new", "new/etc/passwd" },
+	{ "./", "new", "new" },
+	{ "./../x", "", NULL },
+	{ "/etc", "", NULL },
+};
+
+START_TEST(test_root)
+{
+	struct copy_path src = { 0 };
+	_cleanup_free_ char *made = NULL;
+
+	ck_assert_int_eq(copy_path_parse("a:/", &src), 0);
+	made = copy_name_from(&src, of_root[_i].name, of_root[_i].first);
+	ck_assert_pstr_eq(made, of_root[_i].made);
+	copy_path_done(&src);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("copy_path");
@@ -115,6 +145,7 @@ int main(void)
 	tcase_add_loop_test(t, test_parse, 0, (int)(sizeof(paths) / sizeof(paths[0])));
 	tcase_add_test(t, test_stream);
 	tcase_add_loop_test(t, test_rewrite, 0, (int)(sizeof(names) / sizeof(names[0])));
+	tcase_add_loop_test(t, test_root, 0, (int)(sizeof(of_root) / sizeof(of_root[0])));
 	suite_add_tcase(s, t);
 	srunner_run_all(sr, CK_NORMAL);
 	failed = srunner_ntests_failed(sr);
