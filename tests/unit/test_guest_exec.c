@@ -1,3 +1,4 @@
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -151,9 +152,11 @@ END_TEST
 
 START_TEST(no_groups_and_no_capabilities)
 {
+	const gid_t one = 4;
 	char out[512];
 	char err[256];
 
+	ck_assert_int_eq(setgroups(1, &one), 0); /* whoever started us had some */
 	ask(&peer, "grep -E '^(Groups|CapEff|CapBnd)' /proc/self/status | tr -d ' \\t\\n'", NULL,
 		NULL, NULL);
 	ck_assert_int_eq(collect(&peer, out, err, sizeof(out)), GUEST_EXITED);
@@ -409,6 +412,33 @@ START_TEST(only_so_many_at_once)
 }
 END_TEST
 
+/* Who connects and says nothing is not waited for, and there are only so many of them. */
+START_TEST(silent_callers)
+{
+	static struct peer many[SERVICE_STREAMS_MAX];
+	unsigned refused = 0;
+
+	for (unsigned i = 0; i < SERVICE_STREAMS_MAX; i++)
+		service_take(&service, peer_open(&many[i], loop));
+	/* One came with the fixture. */
+	ck_assert_uint_eq(service.count, SERVICE_STREAMS_MAX);
+	ck_assert_int_eq(peer_next(&many[SERVICE_STREAMS_MAX - 1], 1000), PEER_EOF);
+	peer_pass(loop, SERVICE_START_MS / 2);
+	ck_assert_uint_eq(service.count, SERVICE_STREAMS_MAX);
+	peer_pass(loop, SERVICE_START_MS / 2 + 500);
+	for (unsigned i = 0; i < SERVICE_STREAMS_MAX - 1; i++) {
+		ck_assert_int_eq(peer_next(&many[i], 1000), GUEST_ERROR);
+		refused += (unsigned)peer_has_text(&many[i], "no request came in time");
+	}
+	ck_assert_uint_eq(refused, SERVICE_STREAMS_MAX - 1);
+	/* Nor for its closing. */
+	peer_pass(loop, SERVICE_LINGER_MS + 500);
+	ck_assert_uint_eq(service.count, 0);
+	for (unsigned i = 0; i < SERVICE_STREAMS_MAX; i++)
+		peer_close(&many[i]);
+}
+END_TEST
+
 START_TEST(nothing_new_while_stopping)
 {
 	service.stopping = true;
@@ -444,6 +474,7 @@ int main(void)
 	tcase_add_test(t, frames_out_of_place);
 	tcase_add_test(t, a_malformed_command_is_an_error);
 	tcase_add_test(t, only_so_many_at_once);
+	tcase_add_test(t, silent_callers);
 	tcase_add_test(t, nothing_new_while_stopping);
 	suite_add_tcase(s, t);
 	sr = srunner_create(s);
