@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	char *first;
 	char *name;
 
-	must(text);
+	must(text != NULL);
 	memcpy(text, data, len);
 	text[len] = '\0';
 	first = text + strcspn(text, "\n");
