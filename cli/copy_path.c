@@ -120,7 +120,7 @@ char *copy_name_rewrite(const char *name, const char *first)
 	rest += strspn(rest, "/");
 	while (rest[0] == '.' && (rest[1] == '/' || !rest[1]))
 		rest += 1 + strspn(rest + 1, "/");
-	if (!first)
+	if (!first || !*first)
 		made = copy(rest, strlen(rest));
 	else if (asprintf(&made, "%s%s%s", first, *rest ? "/" : "", rest) < 0)
 		abort();
@@ -141,5 +141,5 @@ char *copy_name_from(const struct copy_path *src, const char *name, const char *
 		return NULL;
 	if (asprintf(&below, "root/%s", name) < 0)
 		abort();
-	return copy_name_rewrite(below, first && *first ? first : NULL);
+	return copy_name_rewrite(below, first);
 }

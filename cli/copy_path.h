@@ -26,7 +26,7 @@ char *copy_path_parent(const struct copy_path *p);
 
 /*
  * The name of a member of an archive with another first part: "a/b/c" and
- * "x" make "x/b/c"; first NULL makes "b/c", "" for "a" itself. A leading "./" and
+ * "x" make "x/b/c"; first NULL or "" makes "b/c", "" for "a" itself. A leading "./" and
  * trailing slashes are dropped. NULL for a name that is absolute, empty or has a "..".
  * The caller frees.
  */

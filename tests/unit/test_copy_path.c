@@ -83,6 +83,7 @@ static const struct {
 	{ "././a/b", "x", "x/b" },
 	{ "a/b", NULL, "b" },
 	{ "a", NULL, "" },
+	{ "a/b", "", "b" },
 	{ "a/..b/c..", "x", "x/..b/c.." },
 	{ "/a", "x", NULL },
 	{ "..", "x", NULL },
