@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
@@ -17,13 +18,36 @@
 #include "when.h"
 
 #define RECORD_MAX 16384u
+#define TRIES_MAX  10u
+#define PAUSE_MS   200
 
 struct printer {
 	const struct logs_want *want;
 	char buf[RECORD_MAX];
 	size_t len;
 	struct safe states[2]; /* a long line is cut into records, maybe in a character */
+	/* Where it stands, for a log that is followed over a restart of kosvmd. */
+	char stamp[40]; /* of the last record; "": none yet */
+	unsigned same;  /* so many records had it */
+	unsigned skip;  /* and so many of them come again */
+	unsigned tries; /* since the last record */
 };
+
+/* False for one that was printed before kosvmd went away. */
+static bool is_new(struct printer *p, const char *stamp, size_t len)
+{
+	if (strlen(p->stamp) != len || memcmp(p->stamp, stamp, len) != 0) {
+		(void)snprintf(p->stamp, sizeof(p->stamp), "%.*s", (int)len, stamp);
+		p->same = p->skip = 0;
+	}
+	if (p->skip > 0) {
+		p->skip--;
+		return false;
+	}
+	p->same++;
+	p->tries = 0;
+	return true;
+}
 
 /*
  * "TIME stdout F text\n" (CRI): the text goes to its stream, a newline
@@ -37,7 +61,7 @@ static void print_record(struct printer *p, char *rec, size_t len)
 	bool err;
 	FILE *f;
 
-	if (!tag || end - tag < 3 || tag[2] != ' ')
+	if (!tag || end - tag < 3 || tag[2] != ' ' || !is_new(p, rec, (size_t)(stream - rec)))
 		return;
 	err = tag - stream == 7 && memcmp(stream + 1, "stderr", 6) == 0;
 	f = err ? stderr : stdout;
@@ -94,33 +118,50 @@ static int wake(void *user, struct kerr *e)
 	return w->wake(w->user, e);
 }
 
+static struct url *request(const struct logs_want *w, const struct printer *p)
+{
+	struct url *u = url_agent(w->name, "logs");
+	uint64_t since = w->since_ns;
+	const bool again = *p->stamp && when_parse(p->stamp, 0, &since) == 0;
+
+	if (w->follow)
+		url_query(u, "follow", "true");
+	if (since)
+		url_query_u64(u, "since", since);
+	if (w->until_ns)
+		url_query_u64(u, "until", w->until_ns);
+	if (w->tail && !again)
+		url_query(u, "tail", w->tail);
+	if (w->no_stdout)
+		url_query(u, "stdout", "false");
+	if (w->no_stderr)
+		url_query(u, "stderr", "false");
+	return u;
+}
+
 int logs_print(const struct logs_want *w, struct kerr *e)
 {
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * (long)CLOCK_NS_PER_MS };
 	_cleanup_free_ struct printer *p = calloc(1, sizeof(*p));
-	struct url *u = url_agent(w->name, "logs");
 	const struct call_reader reader = {
 		.chunk = take_records,
 		.user = p,
 		.wake_fd = w->wake_fd,
 		.wake = w->wake ? wake : NULL,
 	};
+	int r;
 
 	if (!p)
 		abort();
 	p->want = w;
-	if (w->follow)
-		url_query(u, "follow", "true");
-	if (w->since_ns)
-		url_query_u64(u, "since", w->since_ns);
-	if (w->until_ns)
-		url_query_u64(u, "until", w->until_ns);
-	if (w->tail)
-		url_query(u, "tail", w->tail);
-	if (w->no_stdout)
-		url_query(u, "stdout", "false");
-	if (w->no_stderr)
-		url_query(u, "stderr", "false");
-	return call_read(u, &reader, e);
+	/* Agents outlive kosvmd, and so does who follows them. */
+	while ((r = call_read(request(w, p), &reader, e)) == -ECONNRESET && w->follow &&
+		p->tries++ < TRIES_MAX) {
+		p->len = 0;
+		p->skip = p->same;
+		(void)nanosleep(&pause, NULL);
+	}
+	return r;
 }
 
 static int take_console(void *user, char *data, size_t len, struct kerr *e)

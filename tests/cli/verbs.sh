@@ -63,6 +63,12 @@ try kosvm logs --since yesterday a
 expect "logs --since yesterday" 2 "expected a time"
 try kosvm logs --tail some a
 expect "logs --tail some" 2 "expected a number"
+try kosvm logs -f -n 9 breaks
+expect "logs -f goes on when kosvmd was restarted" 0
+is "with every line, and each once" "$out" = $'0\n1\n2\n3\n4'
+asked "from where it was" GET /v1/agents/breaks/logs 'follow=true&since=1767225602000000000"'
+try kosvm logs breaks
+expect "logs without -f does not" 1 "ended before it answered"
 try kosvm logs -t a
 expect "logs -t" 0 '^2026-01-01T00:00:00.000000000Z '
 try kosvm panic --kill -l a=b -l c=d --reason 'so it is'
