@@ -8,28 +8,24 @@
 #include <base/cleanup.h>
 #include <base/clock.h>
 
+#include "guest_log.h"
 #include "guest_report.h"
 #include "guest_stream.h"
 
 /* Of a frame's length at most; a socket's buffer is smaller than that. */
 #define DRAIN_READS 256
-/* Text of an unfinished line waits so long for its end before it is written and acknowledged. */
-#define SETTLE_NS    (1 * CLOCK_NS_PER_S)
-#define SETTLE_BYTES 32768u
 
 struct guest_link {
 	struct loop *loop;
 	struct guest_link_config cfg;
 	struct guest_stream control;
-	struct guest_stream log;
+	struct guest_log log;
 	uint64_t control_since, log_since; /* when each was opened last; 0: never */
 	bool hello;
 	bool ready;
 	bool exited;
 	bool faulty;
 	uint64_t ping_sent, ping_heard; /* numbers of the last PING and PONG */
-	uint64_t taken, acked;          /* payload of this log stream */
-	struct loop_timer settle;
 };
 
 static void control_close(struct guest_link *g)
@@ -238,64 +234,10 @@ static void control_ended(struct guest_stream *s, int err)
 		fault(g, "guest broke the protocol on its control stream");
 }
 
-/* ---- the log ---- */
-
-static int log_frame(
-	struct guest_stream *s, const struct guest_frame_hdr *h, const uint8_t *payload)
+static void log_broken(struct guest_log *l)
 {
-	struct guest_link *g = container_of(s, struct guest_link, log);
-
-	if (h->type != GUEST_STDOUT && h->type != GUEST_STDERR)
-		return -EPROTO;
-	agent_log_append(g->cfg.log, h->type == GUEST_STDOUT ? AGENT_LOG_STDOUT : AGENT_LOG_STDERR,
-		payload, h->len);
-	g->taken += h->len;
-	return 0;
-}
-
-/* Tells the guest what it need not keep any more; when it does not listen, in a later turn. */
-static void log_ack(struct guest_link *g)
-{
-	uint8_t buf[GUEST_SMALL_FRAME];
-	int r;
-
-	if (g->taken == g->acked)
-		return;
-	r = guest_stream_send(
-		&g->log, buf, guest_make_u64(buf, GUEST_ACK, GUEST_F_BYTES, g->taken));
-	if (r == 0)
-		g->acked = g->taken;
-	if (g->log.fd >= 0)
-		(void)loop_fd_mod(&g->log.w, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
-}
-
-/* What is only in our memory would be lost with us: it is not acknowledged. */
-static void log_turn(struct guest_stream *s)
-{
-	struct guest_link *g = container_of(s, struct guest_link, log);
-
-	if (g->taken - g->acked >= SETTLE_BYTES)
-		agent_log_settle(g->cfg.log);
-	if (!agent_log_unsettled(g->cfg.log))
-		log_ack(g);
-	else if (g->settle.w.fd < 0)
-		(void)loop_timer_set(g->loop, &g->settle, SETTLE_NS, 0);
-}
-
-static void settle_due(struct loop_timer *t)
-{
-	struct guest_link *g = container_of(t, struct guest_link, settle);
-
-	loop_timer_done(t);
-	agent_log_settle(g->cfg.log);
-	log_ack(g);
-}
-
-static void log_ended(struct guest_stream *s, int err)
-{
-	if (err == -EPROTO)
-		fault(container_of(s, struct guest_link, log),
-			"guest broke the protocol on its log stream");
+	fault(container_of(l, struct guest_link, log),
+		"guest broke the protocol on its log stream");
 }
 
 /* ---- the whole ---- */
@@ -313,12 +255,7 @@ int guest_link_new(struct guest_link **ret, struct loop *loop, const struct gues
 	g->control = (struct guest_stream){
 		.w = LOOP_FD_INIT, .fd = -1, .frame = control_frame, .ended = control_ended
 	};
-	g->log = (struct guest_stream){ .w = LOOP_FD_INIT,
-		.fd = -1,
-		.frame = log_frame,
-		.turn = log_turn,
-		.ended = log_ended };
-	g->settle = (struct loop_timer){ .fn = settle_due, .w = { .fd = -1 } };
+	guest_log_init(&g->log, loop, cfg->log, log_broken);
 	*ret = g;
 	return 0;
 }
@@ -327,16 +264,15 @@ void guest_link_free(struct guest_link *g)
 {
 	if (!g)
 		return;
-	loop_timer_done(&g->settle);
 	guest_stream_close(&g->control);
-	guest_stream_close(&g->log);
+	guest_log_done(&g->log);
 	free(g);
 }
 
 int guest_link_accept(struct guest_link *g, uint32_t port, uint32_t src_port, int *ret_fd)
 {
 	bool control = port == GUEST_PORT_CONTROL;
-	struct guest_stream *s = control ? &g->control : &g->log;
+	struct guest_stream *s = control ? &g->control : &g->log.stream;
 	uint64_t *since = control ? &g->control_since : &g->log_since;
 	uint64_t now = clock_mono_ns();
 	int r;
@@ -352,7 +288,7 @@ int guest_link_accept(struct guest_link *g, uint32_t port, uint32_t src_port, in
 		return r;
 	*since = now;
 	if (!control)
-		g->taken = g->acked = 0;
+		guest_log_restart(&g->log);
 	return 0;
 }
 
@@ -401,7 +337,7 @@ int guest_link_signal(struct guest_link *g, int signo)
 
 void guest_link_drain(struct guest_link *g)
 {
-	struct guest_stream *both[] = { &g->log, &g->control };
+	struct guest_stream *both[] = { &g->log.stream, &g->control };
 
 	for (size_t i = 0; i < array_size(both); i++) {
 		/*
