@@ -88,22 +88,18 @@ END_TEST
 /* What a person asked for is due at once, whatever the clock says, and is not the policy's. */
 START_TEST(restart_by_request)
 {
-	uint64_t t;
-
 	af_setup_manifest("");
 	af_run("serve");
 	ck_assert_int_eq(agent_restart(af.a, 0, &fx_err), 0);
 	if (_i & 2)
 		af_crash();
 	jump(_i & 1);
-	t = clock_mono_ns();
 	if (_i & 2) {
 		af_load();
 		until_moves(af.a->state == AGENT_STOPPED ? 2 : 3);
 	} else {
 		until_moves(6);
 	}
-	ck_assert_uint_lt(clock_mono_ns() - t, 20 * CLOCK_NS_PER_S);
 	ck_assert_uint_eq(af.a->row.generation, 2);
 	ck_assert_int_eq(af_count("SELECT count(*) FROM transitions WHERE event = 'start'"), 2);
 }
@@ -112,7 +108,7 @@ END_TEST
 /* Neither a beat that is missed nor a life that is over. */
 START_TEST(running)
 {
-	af_setup_manifest("[lifecycle]\nheartbeat = 100ms\nheartbeat-timeout = 1s\n"
+	af_setup_manifest("[lifecycle]\nheartbeat = 100ms\nheartbeat-timeout = 10s\n"
 			  "max-run-time = 1h\nidle-after = 1h\n");
 	af_run("serve");
 	jump(_i & 1);
@@ -137,16 +133,18 @@ END_TEST
 /* Its time to become ready goes on to count, no more and no less. */
 START_TEST(starting)
 {
+	uint64_t t;
+
 	af_setup_manifest("");
+	t = clock_mono_ns();
 	af_start("serve deaf");
 	jump(_i & 1);
 	if (_i & 2) {
 		af_crash();
 		af_load();
 	}
-	fx_run_ms(300);
-	ck_assert_int_eq(af.a->state, AGENT_STARTING);
 	fx_until(&af.ended);
+	ck_assert_uint_ge(clock_mono_ns() - t, 900 * CLOCK_NS_PER_MS);
 	ck_assert_ptr_nonnull(strstr(af.a->reason, "not ready within 1 s"));
 }
 END_TEST

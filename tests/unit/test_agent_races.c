@@ -175,8 +175,8 @@ START_TEST(frozen_past_its_run_time)
 	af_run("serve");
 	ck_assert_int_eq(panic_set(&af.sup, false, NULL, "", &fx_err), 0);
 	fx_run_ms(1500);
+	fx_until(&af.a->frozen);
 	ck_assert_int_eq(af.a->state, AGENT_RUNNING);
-	ck_assert(af.a->frozen);
 	ck_assert_int_eq(panic_clear(&af.sup, &fx_err), 0);
 	fx_until(&af.ended);
 	ck_assert_int_eq(af.a->state, AGENT_STOPPED);
