@@ -76,6 +76,7 @@ clients_send() {
 
 client_tests() {
 	t "clients: killed in exec" clients_exec
+	t "clients: killed in logs -f, events, stats and wait" clients_logs
 	t "clients: killed in cp, both ways" clients_cp
 	t "clients: killed in send" clients_send
 }

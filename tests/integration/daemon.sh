@@ -16,6 +16,45 @@ daemon_killed() {
 	holds second 20
 }
 
+# said FD: the next line from there.
+said() {
+	local line
+
+	read -rt $((60 * factor)) -u "$1" line || fail "nothing was said"
+	printf '%s' "$line"
+}
+
+# Streams do not pass through kosvmd: what was begun goes on when it is killed, and after the next one came.
+daemon_sessions() {
+	local pid from to
+
+	adopt_kosvmd
+	mkfifo from to
+	# shellcheck disable=SC2016 # expanded there
+	kosvm exec -i mill sh -c 'echo begun; while read x; do echo "got $x"; done; exit 5' <to >from &
+	pid=$!
+	exec {to}>to {from}<from
+	rm from to
+	is "first line" "$(said "$from")" begun
+	echo one >&"$to"
+	is "before" "$(said "$from")" "got one"
+	kill -KILL "$(cat "$KOSVM_RUN/pid")"
+	echo two >&"$to"
+	is "while there is no kosvmd" "$(said "$from")" "got two"
+	good ps
+	adopt_kosvmd
+	echo three >&"$to"
+	is "with the next one" "$(said "$from")" "got three"
+	good exec mill echo beside
+	is "another command" "$out" beside
+	exec {to}>&-
+	code=0
+	wait "$pid" || code=$?
+	is "its code" "$code" 5
+	good logs mill
+	has "its output of before" "$out" 'mill: listening'
+}
+
 # Both are gone: that is told, and the agent starts with what it had.
 daemon_and_vmm_killed() {
 	local vmm
@@ -80,6 +119,7 @@ daemon_interrupted() {
 daemon_tests() {
 	t "kosvmd: one for a state directory and a run directory" daemon_second
 	t "kosvmd: killed: its VMs go on, and the next one finds them" daemon_killed
+	t "kosvmd: killed under an exec session, which goes on" daemon_sessions
 	t "kosvmd: killed with a VM: the next one says so, and the agent starts with its state" daemon_and_vmm_killed
 	t "kosvmd: SIGTERM leaves the agents running for the next one" daemon_terminated
 	t "kosvmd: SIGINT stops them in good order" daemon_interrupted
