@@ -1,6 +1,9 @@
 /* The control socket: what kosvmd may say when, and what a broken one gets. */
 #include "bare_tests.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,6 +183,42 @@ START_TEST(malformed_later_messages)
 }
 END_TEST
 
+/* One at a time: who asks on and on and reads no answer is not listened to for ever. */
+START_TEST(answers_that_nobody_reads)
+{
+	struct vmm_msg_id id = { 0 };
+	struct vmm_run v;
+	struct vmm_msg msg;
+	uint64_t answered = 0;
+
+	start_and_wait(&v, "run=spin", "spinning\n");
+	ck_assert_int_eq(fcntl(v.sock, F_SETFL, O_NONBLOCK), 0);
+	for (int r = 0; r == 0;) {
+		struct pollfd p = { .fd = v.sock, .events = POLLOUT };
+
+		id.id++;
+		ck_assert_uint_lt(id.id, 100000);
+		r = vmm_proto_send(v.sock, VMM_MSG_STATS, &id, sizeof(id), NULL, 0);
+		/* Full: it is slow, or takes no more; its last word waits for a second. */
+		if (r == -EAGAIN && poll(&p, 1, 300) == 1) {
+			id.id--;
+			r = 0;
+		}
+	}
+	ck_assert_int_eq(fcntl(v.sock, F_SETFL, 0), 0);
+	/* What was answered was answered right; then comes its last word. */
+	while (vmm_proto_recv(v.sock, &msg) == 1 && msg.type == VMM_MSG_REPLY)
+		ck_assert_uint_eq(msg.u.reply.id, ++answered);
+	ck_assert_uint_gt(answered, 0);
+	ck_assert_uint_lt(answered, id.id);
+	ck_assert_uint_eq(msg.type, VMM_MSG_ENDED);
+	ck_assert_uint_eq(msg.u.ended.reason, VMM_END_ERROR);
+	ck_assert_ptr_nonnull(strstr(msg.u.ended.text, "before the reply"));
+	vmm_run_wait_exit(&v);
+	vmm_run_done(&v);
+}
+END_TEST
+
 /* A board that is cut, or flipped in one byte, never brings the program down. */
 static void try_board(const uint8_t *fdt, size_t len, enum vmm_end want)
 {
@@ -287,6 +326,7 @@ START_TEST(connect_without_vsock)
 END_TEST
 
 const struct bare_test bare_control_tests[] = {
+	{ "answers_that_nobody_reads", &answers_that_nobody_reads, NEEDS_KVM },
 	{ "quit_while_spinning", &quit_while_spinning, NEEDS_KVM },
 	{ "quit_while_halted", &quit_while_halted, NEEDS_KVM },
 	{ "quit_before_the_guest_gets_far", &quit_before_the_guest_gets_far, NEEDS_KVM },

@@ -177,6 +177,17 @@ START_TEST(root_when_the_host_asks)
 }
 END_TEST
 
+/* The agent's user is never root, whatever its configuration says. */
+START_TEST(root_when_nobody_asked)
+{
+	free(agent.user);
+	agent.user = strdup("0");
+	ask(&peer, "id -u", NULL, NULL, NULL);
+	ck_assert_int_eq(peer_next(&peer, 5000), GUEST_ERROR);
+	expect_code(&peer, 126);
+}
+END_TEST
+
 START_TEST(codes_of_what_cannot_run)
 {
 	ask_program(&peer, "/nonexistent/prog");
@@ -462,6 +473,7 @@ int main(void)
 	if (geteuid() == 0) {
 		tcase_add_test(t, no_groups_and_no_capabilities);
 		tcase_add_test(t, root_when_the_host_asks);
+		tcase_add_test(t, root_when_nobody_asked);
 	}
 	tcase_add_test(t, codes_of_what_cannot_run);
 	tcase_add_test(t, a_missing_interpreter_is_named);
