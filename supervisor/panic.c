@@ -121,13 +121,22 @@ int panic_check(const struct agent *a, struct kerr *e)
 static void strike(struct agent *a)
 {
 	const struct panic *p = over(a);
+	int r;
 
 	if (!p || !a->vmm || a->broken)
 		return;
-	if (p->kill)
+	if (p->kill) {
 		vmm_proc_kill(a->vmm);
-	else if (!a->frozen && agent_freeze(a) < 0)
-		vmm_proc_kill(a->vmm); /* what cannot be frozen may not run on */
+		return;
+	}
+	r = a->frozen ? 0 : agent_freeze(a);
+	/*
+	 * -ENOTCONN: one that is found again and has not answered yet is
+	 * struck when it does (agent_attached), one that ends is ending.
+	 * What else cannot be frozen may not run on.
+	 */
+	if (r < 0 && r != -ENOTCONN)
+		vmm_proc_kill(a->vmm);
 }
 
 /* What was done to it is recorded. May free a. */

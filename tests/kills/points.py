@@ -72,6 +72,24 @@ class Points:
         self.until_paused(x, "")
         self.driver.look_at_all()
 
+    def panic_before_attached(self):
+        """A freeze loses nothing, also of a VMM that has not answered its new kosvmd yet."""
+        x = self.model.agents[self.names[0]]
+        self.running(x, "talks")
+        self.driver.end_kosvmd(signal.SIGKILL)
+        (vmm, _), = self.host.vmms_of(x.name)
+        os.kill(vmm, signal.SIGSTOP)
+        try:
+            self.host.start_kosvmd()
+            self.panics(x)
+        finally:
+            os.kill(vmm, signal.SIGCONT)
+        self.model.back()
+        self.driver.note = "a panic while a VMM that is found again has not answered"
+        self.driver.look_at_all()
+        self.end_panic(x, True)
+        self.model.away_from()
+
     def until_paused(self, x, how):
         end = time.monotonic() + 5
         while (self.host.ps()[x.name]["paused"] or "") != how:
@@ -159,6 +177,7 @@ class Points:
     def run(self, every):
         """Each call of each scenario, or a few."""
         self.model.away_from()
+        self.panic_before_attached()
         for name in self.driver.options.scenario or self.scenarios():
             print("  ... dies in front of calls of: %s" % name, flush=True)
             if every:
