@@ -53,9 +53,16 @@ clients_exec() {
 	killed has_begun exec mill sh -c 'echo begun; exec cat /dev/zero'
 }
 
+clients_logs() {
+	killed a_while logs -f mill
+	killed a_while events
+	killed a_while stats
+	killed a_while wait mill
+}
+
 clients_cp() {
 	killed a_while cp "$data" mill:/tmp/data
-	good exec mill rm -f /tmp/data
+	good exec --user 0 mill rm -f /tmp/data # half a copy is still root's
 	good exec mill sh -c 'head -c 20M /dev/zero >/tmp/zeros'
 	killed a_while cp mill:/tmp/zeros -
 	good exec mill rm /tmp/zeros
@@ -69,6 +76,7 @@ clients_send() {
 
 client_tests() {
 	t "clients: killed in exec" clients_exec
+	t "clients: killed in logs -f, events, stats and wait" clients_logs
 	t "clients: killed in cp, both ways" clients_cp
 	t "clients: killed in send" clients_send
 }
