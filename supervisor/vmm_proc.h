@@ -90,7 +90,7 @@ int vmm_proc_refuse(struct vmm_proc *p, uint64_t id);
  * done gets the VMM's result (0 or -errno) and its reply, or -ECONNRESET (it
  * is gone; before ops->gone), -ECANCELED (vmm_proc_free or _detach) and NULL;
  * never from inside this call. A VMM that does not answer one within 10 s is
- * killed. -EBUSY: too many wait; -ENOTCONN: not attached, or ending.
+ * killed. -EBUSY: too many wait, which _STATS meets first; -ENOTCONN: not attached, or ending.
  */
 int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
 	void (*done)(void *user, int result, const struct vmm_reply *reply), void *user);

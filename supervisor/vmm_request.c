@@ -9,7 +9,9 @@
 
 #include "vmm_proc_impl.h"
 
-#define REQUESTS_MOST 64
+/* Who only asks for figures leaves room: a VMM that cannot be told to pause or go on is killed. */
+#define STATS_MOST    64
+#define REQUESTS_MOST 128
 
 static const char *const names[] = {
 	[VMM_MSG_PAUSE] = "PAUSE",
@@ -59,7 +61,7 @@ int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
 		return -EINVAL;
 	if (!p->attached || !p->w.loop || p->linger.w.loop)
 		return -ENOTCONN;
-	if (p->request_count >= REQUESTS_MOST)
+	if (p->request_count >= (type == VMM_MSG_STATS ? STATS_MOST : REQUESTS_MOST))
 		return -EBUSY;
 	q = calloc(1, sizeof(*q));
 	if (!q)

@@ -72,6 +72,18 @@ START_TEST(a_queue_in_order)
 }
 END_TEST
 
+START_TEST(who_only_asks_keeps_nobody_from_freezing)
+{
+	vp_start("serve");
+	while (vmm_proc_request(vp.p, VMM_MSG_STATS, vp_done, NULL) == 0)
+		;
+	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_PAUSE, vp_done, NULL), 0);
+	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_STATS, vp_done, NULL), -EBUSY);
+	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_RESUME, vp_done, NULL), 0);
+	vmm_proc_free(vp.p);
+}
+END_TEST
+
 START_TEST(nobody_waits_any_more)
 {
 	int other;
@@ -195,6 +207,7 @@ int main(void)
 	tcase_add_test(t, answers);
 	tcase_add_test(t, says_no);
 	tcase_add_test(t, a_queue_in_order);
+	tcase_add_test(t, who_only_asks_keeps_nobody_from_freezing);
 	tcase_add_test(t, nobody_waits_any_more);
 	tcase_add_test(t, never_answered);
 	tcase_add_test(t, stopped);
