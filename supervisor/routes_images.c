@@ -112,10 +112,16 @@ static void import_done(
 	op->worker = NULL;
 	loop_timer_done(&op->look);
 	if (result < 0) {
-		/* The tools it runs have many words for a full disk. */
 		int r = reserve_check(s->images_fd, &room);
 
 		clean_store(s);
+		/* The tools it runs have many words for a full disk, and free it before they say
+		 * one. */
+		if (r == 0 && result == -ENOSPC)
+			r = kerr_set(&room, ENOSPC,
+				"the state directory's file system is full: make room, or remove "
+				"images with `kosvm image rm` (%s)",
+				err->msg);
 		http_fail_kerr(op->q, r == -ENOSPC ? &room : err);
 		return;
 	}

@@ -144,7 +144,7 @@ def test_import_that_finds_no_room(h):
         free = lambda: os.statvfs(state).f_bavail * os.statvfs(state).f_frsize
         before = free()
         r = h.import_image("rootfs", "big")
-        check("an import that does not fit", r.status == 507 and "kept for agents" in r.error["message"], r)
+        check("an import that does not fit", r.status == 507 and "kosvm image rm" in r.error["message"], r)
         left = lambda: [f for f in os.listdir(state + "/images") if f.startswith(".")]
         check("leaves nothing", until(lambda: not left()), left())
         check("and the room is back", until(lambda: free() > before - (1 << 20)), (before, free()))

@@ -84,8 +84,10 @@ def much_output():
 
 
 def hang_up():
-    """The window is closed: the command in the guest ends too."""
-    t = exec_it("while :; do read x || exit; done", first="trap 'touch /tmp/hung-up; exit' HUP; ")
+    """The window is closed: the command in the guest ends too.
+
+    It does not read: a read may fail before the signal is there."""
+    t = exec_it("while :; do sleep 1; done", first="trap 'touch /tmp/hung-up; exit' HUP; ")
     t.wait_for(b"ready")
     t.until_raw()
     os.close(t.main)
