@@ -166,6 +166,7 @@ static int make_board(const struct agent *a, json_t *ok, struct board *b, struct
 		.initrd_size = size_of(ok, "initramfs"),
 		.listen_fd = FD_LISTEN,
 		.end_fd = FD_END,
+		.confine = BOARD_CONFINE_ALL,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", BOARD_CMDLINE_DEFAULT);
 	(void)add_disk(b, FD_PREP + PREP_ROOTFS, size_of(ok, "rootfs") / 512 * 512, true,

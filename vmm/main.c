@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <base/log.h>
+#include <jail/lock.h>
 
 #include "control.h"
 
@@ -64,6 +65,9 @@ static int serve(struct control *c, struct kerr *e)
 		r = control_receive_boot(c, &board, fds, &nfds, e);
 	if (r == 0)
 		control_take_files(c, &board, fds);
+	/* All it needs is open, and it is one thread: what comes next reads the guest's files. */
+	if (r == 0)
+		r = jail_lock_process(board.confine, e);
 	if (r == 0)
 		r = run_machine(c, &board, fds, nfds, loop, e);
 	if (r < 0)

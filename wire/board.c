@@ -100,6 +100,8 @@ static void put_kosvm(struct writer *w, const struct board *b)
 		w->err = fdt_property(w->fdt, "kosvm,boot-id", b->boot_id, sizeof(b->boot_id));
 	put_fd(w, "kosvm,listen-fd", b->listen_fd);
 	put_fd(w, "kosvm,end-fd", b->end_fd);
+	if (b->confine)
+		put_u32(w, "kosvm,confine", b->confine);
 	end(w);
 }
 

@@ -71,8 +71,14 @@ static int read_kosvm(struct board_reader *r, int node, struct board *b)
 			.value = &end,
 			.optional = true,
 			.max = UINT32_MAX },
+		/* An unknown protection is one that would not be there. */
+		{ .name = "kosvm,confine",
+			.type = PROP_U32,
+			.value = &b->confine,
+			.optional = true,
+			.max = BOARD_CONFINE_ALL },
 	};
-	int err = board_leaf_read(r, node, props, 4);
+	int err = board_leaf_read(r, node, props, 5);
 
 	if (err < 0)
 		return err;

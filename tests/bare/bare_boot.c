@@ -1,7 +1,10 @@
 /* Guests that start, say something, and end in every way there is. */
 #include "bare_tests.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include <base/cleanup.h>
 
 #include "vmm_run.h"
 
@@ -37,6 +40,55 @@ START_TEST(hello_without_opening_anything)
 	(void)vmm_run_add_vsock(&v, 7);
 	v.no_open = true;
 	run_to_end(&v, VMM_END_POWEROFF, NULL, "hello\n");
+}
+END_TEST
+
+/* The status file of the VMM has this line. */
+static bool status_has(const struct vmm_run *v, const char *line)
+{
+	char path[40];
+	char buf[4096];
+	_cleanup_fclose_ FILE *f = NULL;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)v->pid);
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(buf, sizeof(buf), f)) {
+		if (strcmp(buf, line) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What a machine does goes on with these protections on. */
+static void live_with(uint32_t confine, bool locked)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+
+	vmm_run_init(&v, "run=halt");
+	(void)vmm_run_add_vsock(&v, 7);
+	v.board.confine = confine;
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	vmm_run_wait_serial(&v, "halted\n");
+	ck_assert(status_has(&v, "NoNewPrivs:\t1\n") == locked);
+	ck_assert_int_eq(vmm_run_request(&v, VMM_MSG_PAUSE).result, 0);
+	ck_assert_int_eq(vmm_run_request(&v, VMM_MSG_RESUME).result, 0);
+	ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_QUIT, NULL, 0, NULL, 0), 0);
+	vmm_run_expect_ended(&v, VMM_END_QUIT, "as told");
+	vmm_run_done(&v);
+}
+
+START_TEST(lives_locked)
+{
+	live_with(BOARD_CONFINE_ALL, true);
+}
+END_TEST
+
+START_TEST(lives_without_a_lock)
+{
+	live_with(0, false);
 }
 END_TEST
 
@@ -161,6 +213,9 @@ const struct bare_test bare_boot_tests[] = {
 	{ "hello_and_power_off", &hello_and_power_off, NEEDS_KVM },
 	{ "hello_without_opening_anything", &hello_without_opening_anything,
 		NEEDS_KVM | NEEDS_STATIC },
+	/* The leak check of a sanitized one is a ptrace of itself, which the lock forbids. */
+	{ "lives_locked", &lives_locked, NEEDS_KVM | NEEDS_STATIC },
+	{ "lives_without_a_lock", &lives_without_a_lock, NEEDS_KVM },
 	{ "pvh_entry", &pvh_entry, NEEDS_KVM },
 	{ "triple_fault", &triple_fault, NEEDS_KVM },
 	{ "reset_register", &reset_register, NEEDS_KVM },

@@ -27,6 +27,7 @@ static void check_accepted(const struct board *b, unsigned nfds)
 		abort();
 	if (memcmp(again.boot_id, b->boot_id, sizeof(b->boot_id)) != 0 ||
 		again.listen_fd != b->listen_fd || again.end_fd != b->end_fd ||
+		again.confine != b->confine ||
 		(b->listen_fd != BOARD_NO_FD && !board_has_boot_id(b)))
 		abort();
 	if (again.memory != b->memory || again.vcpus != b->vcpus ||
@@ -71,6 +72,7 @@ static size_t write_sample(uint8_t *data, size_t max_size, unsigned seed)
 		.boot_id = { seed & 16 },
 		.listen_fd = seed & 16 ? 14 : BOARD_NO_FD,
 		.end_fd = seed & 32 ? 15 : BOARD_NO_FD,
+		.confine = seed & BOARD_CONFINE_ALL,
 	};
 	int len;
 

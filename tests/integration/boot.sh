@@ -25,6 +25,15 @@ boot_inside() {
 	has "why not" "$err" 'Read-only file system'
 }
 
+# What can be seen of it from outside; tests/unit/test_jail_lock.c has what it forbids.
+boot_locked() {
+	local pid
+
+	pid=$(field mill pid)
+	has "no_new_privs of its VMM" "$(cat "/proc/$pid/status")" '^NoNewPrivs:[[:space:]]+1$'
+	has "core size of its VMM" "$(cat "/proc/$pid/limits")" '^Max core file size +0 +0 '
+}
+
 boot_debian() {
 	rootfs=$DEBIAN state=16M manifest echo-mint '/usr/bin/python3 /opt/echo-mint/agent.py'
 	good run -d echo-mint.ini
@@ -50,5 +59,6 @@ boot_tests() {
 	t "boot: run -d starts a signed agent, ps shows it" boot_run
 	t "boot: logs keep standard output and standard error apart" boot_logs
 	t "boot: own host name, ordinary user, read-only root, writable /state" boot_inside
+	t "boot: the VMM has locked itself" boot_locked
 	t "boot: Debian with Python: echo-mint counts on over stop and start; rm --force" boot_debian
 }

@@ -26,6 +26,7 @@ static void setup(void)
 		.boot_id = { 0xb0, [15] = 0x0d },
 		.listen_fd = 6,
 		.end_fd = 7,
+		.confine = BOARD_CONFINE_ALL,
 		.kernel_fd = 1,
 		.kernel_size = 12345678,
 		.initrd_fd = 2,
@@ -101,6 +102,7 @@ START_TEST(round_trip)
 	ck_assert_mem_eq(out.boot_id, board.boot_id, sizeof(out.boot_id));
 	ck_assert_int_eq(out.listen_fd, 6);
 	ck_assert_int_eq(out.end_fd, 7);
+	ck_assert_uint_eq(out.confine, BOARD_CONFINE_ALL);
 	ck_assert_int_eq(out.kernel_fd, 1);
 	ck_assert_uint_eq(out.kernel_size, 12345678);
 	ck_assert_int_eq(out.initrd_fd, 2);
@@ -141,6 +143,7 @@ START_TEST(smallest_and_largest)
 	ck_assert(!board_has_boot_id(&out));
 	ck_assert_int_eq(out.listen_fd, BOARD_NO_FD);
 	ck_assert_int_eq(out.end_fd, BOARD_NO_FD);
+	ck_assert_uint_eq(out.confine, 0);
 	ck_assert_int_eq(out.initrd_fd, BOARD_NO_FD);
 	ck_assert_int_eq(out.serial_fd, BOARD_NO_FD);
 	ck_assert_uint_eq(out.slot_count, 0);
@@ -217,6 +220,13 @@ START_TEST(descriptors)
 	refuse("kosvm,kvm-fd: missing");
 	board.kernel_fd = BOARD_NO_FD;
 	refuse("kosvm,kernel-fd: missing");
+}
+END_TEST
+
+START_TEST(unknown_protection)
+{
+	board.confine = BOARD_CONFINE_ALL + 1;
+	refuse("kosvm,confine = 4");
 }
 END_TEST
 
@@ -397,6 +407,7 @@ int main(void)
 	tcase_add_test(tc, smallest_and_largest);
 	tcase_add_test(tc, values_out_of_range);
 	tcase_add_test(tc, descriptors);
+	tcase_add_test(tc, unknown_protection);
 	tcase_add_test(tc, detachable);
 	tcase_add_test(tc, slots);
 	tcase_add_test(tc, unknown_and_missing);

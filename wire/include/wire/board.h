@@ -19,7 +19,8 @@
  *   /kosvm           kosvm,kvm-fd; optional, for a VMM that outlives its kosvmd
  *                    (wire/vmm_proto.h): kosvm,boot-id (16 bytes, not all zero),
  *                    kosvm,listen-fd (a listening unix SOCK_SEQPACKET socket, with a
- *                    boot id only), kosvm,end-fd (a file open for writing)
+ *                    boot id only), kosvm,end-fd (a file open for writing);
+ *                    optional: kosvm,confine (u32, BOARD_CONFINE_*)
  *   /memory          reg = total bytes (u64); the VMM leaves the 3-4 GiB hole
  *   /cpus/cpu@N      reg = N
  *   /serial          kosvm,fd, kosvm,limit (u64)
@@ -58,6 +59,11 @@
  */
 #define BOARD_CMDLINE_DEFAULT "console=ttyS0 quiet panic=-1 reboot=a pci=off cryptomgr.notests"
 
+/* What the VMM has to put on itself before it touches the machine (jail/lock.h), or end. */
+#define BOARD_CONFINE_PROCESS  1u
+#define BOARD_CONFINE_LANDLOCK 2u
+#define BOARD_CONFINE_ALL      3u
+
 enum board_device { BOARD_BLK = 1, BOARD_VSOCK, BOARD_RNG };
 
 struct board_slot {
@@ -83,8 +89,9 @@ struct board {
 	 * and knows it is the VMM's master. All zero: none.
 	 */
 	uint8_t boot_id[BOARD_BOOT_ID_LEN];
-	int listen_fd; /* BOARD_NO_FD: the VMM ends with its control socket */
-	int end_fd;    /* BOARD_NO_FD: its last word goes to the control socket only */
+	int listen_fd;    /* BOARD_NO_FD: the VMM ends with its control socket */
+	int end_fd;       /* BOARD_NO_FD: its last word goes to the control socket only */
+	uint32_t confine; /* BOARD_CONFINE_*; 0: nothing, for tests of the VMM alone */
 	int kernel_fd;
 	uint64_t kernel_size;
 	int initrd_fd; /* BOARD_NO_FD: none */
