@@ -18,7 +18,7 @@ static const char *const restart_words[] = { "never", "on-failure", "always", NU
 static const char *const idle_words[] = { "sleep", "stop", "none", NULL };
 
 /* docs/man/kosvm-manifest.5 says the same to people. */
-const struct manifest_key manifest_keys[KEY_COUNT] = {
+const struct ini_key manifest_keys[KEY_COUNT] = {
 	[KEY_NAME] = { .section = "agent",
 		.name = "name",
 		.parse = value_name,

@@ -32,4 +32,4 @@ enum manifest_key_index {
 	KEY_COUNT,
 };
 
-extern const struct manifest_key manifest_keys[KEY_COUNT];
+extern const struct ini_key manifest_keys[KEY_COUNT];

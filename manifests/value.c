@@ -15,7 +15,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static int bad_form(const struct manifest_key *k, struct kerr *e)
+static int bad_form(const struct ini_key *k, struct kerr *e)
 {
 	return kerr_set(e, EINVAL, "expected %s", k->expected);
 }
@@ -59,21 +59,21 @@ bool manifest_env_name_ok(const char *s)
 	return true;
 }
 
-static void *field(const struct manifest_key *k, struct manifest *m)
+static void *field(const struct ini_key *k, void *out)
 {
-	return (char *)m + k->offset;
+	return (char *)out + k->offset;
 }
 
-int value_name(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_name(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	if (!manifest_name_ok(v))
 		return bad_form(k, e);
-	memcpy(field(k, m), v, strlen(v) + 1);
+	memcpy(field(k, out), v, strlen(v) + 1);
 	return 0;
 }
 
 /* r: what the reading of v gave. */
-static int check_range(const struct manifest_key *k, int r, uint64_t v, struct kerr *e)
+static int check_range(const struct ini_key *k, int r, uint64_t v, struct kerr *e)
 {
 	if (r == -EINVAL)
 		return bad_form(k, e);
@@ -84,53 +84,53 @@ static int check_range(const struct manifest_key *k, int r, uint64_t v, struct k
 	return 0;
 }
 
-int value_u32(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_u32(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	uint64_t n = 0;
 	int r = units_parse_u64(v, UINT32_MAX, &n);
 
 	r = check_range(k, r, n, e);
 	if (r == 0)
-		*(uint32_t *)field(k, m) = (uint32_t)n;
+		*(uint32_t *)field(k, out) = (uint32_t)n;
 	return r;
 }
 
-int value_size(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_size(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	uint64_t n = 0;
 	int r = units_parse_size(v, &n);
 
 	r = check_range(k, r, n, e);
 	if (r == 0)
-		*(uint64_t *)field(k, m) = n;
+		*(uint64_t *)field(k, out) = n;
 	return r;
 }
 
-int value_duration(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_duration(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	uint64_t n = 0;
 	int r = units_parse_duration(v, &n);
 
 	r = check_range(k, r, n, e);
 	if (r == 0)
-		*(uint64_t *)field(k, m) = n;
+		*(uint64_t *)field(k, out) = n;
 	return r;
 }
 
-int value_choice(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_choice(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	for (int i = 0; k->choices[i]; i++) {
 		if (strcmp(v, k->choices[i]) == 0) {
-			memcpy(field(k, m), &i, sizeof(i));
+			memcpy(field(k, out), &i, sizeof(i));
 			return 0;
 		}
 	}
 	return bad_form(k, e);
 }
 
-int value_digest(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_digest(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
-	return digest_parse(v, field(k, m)) < 0 ? bad_form(k, e) : 0;
+	return digest_parse(v, field(k, out)) < 0 ? bad_form(k, e) : 0;
 }
 
 /* Absolute, no empty, "." or ".." component: it means in the guest what it says. */
@@ -150,7 +150,7 @@ static bool plain_path(const char *s)
 	return true;
 }
 
-int value_command(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_command(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	char **words = NULL;
 	int r = manifest_split_words(v, &words, e);
@@ -161,7 +161,7 @@ int value_command(const struct manifest_key *k, const char *v, struct manifest *
 		manifest_free_words(words);
 		return bad_form(k, e);
 	}
-	*(char ***)field(k, m) = words;
+	*(char ***)field(k, out) = words;
 	return 0;
 }
 
@@ -189,13 +189,13 @@ static bool user_name_ok(const char *s)
 	return true;
 }
 
-int value_user(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_user(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	size_t len = strlen(v);
 	size_t uid = strcspn(v, ":");
 	bool ok;
 
-	if (len >= sizeof(m->user))
+	if (len >= sizeof(((struct manifest *)0)->user))
 		return bad_form(k, e);
 	if (is_digit(*v))
 		ok = id_ok(v, uid) && (v[uid] == '\0' || id_ok(v + uid + 1, len - uid - 1));
@@ -203,16 +203,16 @@ int value_user(const struct manifest_key *k, const char *v, struct manifest *m, 
 		ok = user_name_ok(v);
 	if (!ok)
 		return bad_form(k, e);
-	memcpy(field(k, m), v, len + 1);
+	memcpy(field(k, out), v, len + 1);
 	return 0;
 }
 
-int value_workdir(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e)
+int value_workdir(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	size_t len = strlen(v);
 
-	if (len >= sizeof(m->workdir) || !plain_path(v))
+	if (len >= sizeof(((struct manifest *)0)->workdir) || !plain_path(v))
 		return bad_form(k, e);
-	memcpy(field(k, m), v, len + 1);
+	memcpy(field(k, out), v, len + 1);
 	return 0;
 }

@@ -8,14 +8,13 @@
 #include <manifests/manifest.h>
 
 /*
- * One key of a manifest. The parsers below write the field at `offset`;
- * on a mistake they leave it and put "expected …" into e, for the caller
- * to put file, line, key and value in front.
+ * One key of an INI file of ours, whose values go to a struct. The parsers
+ * below write the field at `offset` of it; on a mistake they leave it and put
+ * "expected …" into e, for ini_keys.h to put file, line, key and value in front.
  */
-struct manifest_key {
+struct ini_key {
 	const char *section, *name;
-	int (*parse)(const struct manifest_key *k, const char *value, struct manifest *m,
-		struct kerr *e);
+	int (*parse)(const struct ini_key *k, const char *value, void *out, struct kerr *e);
 	size_t offset;
 	bool required;
 	const char *standard;       /* what stands when the key does not; NULL: the field's zero */
@@ -26,13 +25,13 @@ struct manifest_key {
 	const char *const *choices; /* words, in the order of the field's enum; then NULL */
 };
 
-int value_name(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_u32(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_size(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_duration(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_digest(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_command(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_user(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
-int value_workdir(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_name(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_u32(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_size(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_duration(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_digest(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_command(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_user(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_workdir(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 /* The field is an enum of the size of an int that counts from 0. */
-int value_choice(const struct manifest_key *k, const char *v, struct manifest *m, struct kerr *e);
+int value_choice(const struct ini_key *k, const char *v, void *out, struct kerr *e);
