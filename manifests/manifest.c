@@ -177,6 +177,9 @@ int manifest_parse(
 		manifest_done(&p.m);
 		return r;
 	}
+	p.m.vcpus_line = p.key_line[KEY_VCPUS];
+	p.m.memory_line = p.key_line[KEY_MEMORY];
+	p.m.state_line = p.key_line[KEY_STATE];
 	*ret = p.m;
 	return 0;
 }

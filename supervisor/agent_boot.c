@@ -21,6 +21,7 @@
 #include <images/store.h>
 
 #include "agent.h"
+#include "ceiling.h"
 #include "panic.h"
 
 #define STATE_DISK         "state.img"
@@ -351,6 +352,8 @@ int agent_boot(struct agent *a, struct kerr *e)
 	a->deadline.fn = agent_deadline_passed;
 	a->health = (struct health){ .beat = LOOP_TIMER_INIT, .life = LOOP_TIMER_INIT };
 	r = check_memory(&a->manifest, e); /* the manifest's own mistake first */
+	if (r == 0)
+		r = ceiling_check_start(a, e);
 	if (r < 0)
 		return r;
 	kvm = open_kvm(e); /* ask before the long part */

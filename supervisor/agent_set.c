@@ -12,6 +12,7 @@
 #include <base/log.h>
 
 #include "agent.h"
+#include "ceiling.h"
 #include "sweep.h"
 
 void agent_free(struct agent *a)
@@ -194,6 +195,8 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 		goto fail;
 	name = launch->name ? launch->name : a->manifest.name;
 	r = check_name(s, name, e);
+	if (r == 0)
+		r = ceiling_check_create(a, file, e);
 	if (r < 0)
 		goto fail;
 	a->row.manifest = copy(manifest, manifest_len);

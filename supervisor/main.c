@@ -17,24 +17,31 @@
 #include <base/units.h>
 
 #include "agent.h"
+#include "ceiling.h"
 #include "ending.h"
 #include "panic.h"
 #include "sup.h"
+
+/* Set by --sandbox. */
+static const char *sandbox_file;
 
 /* Set by --ready-fd: one byte is written when the socket is there. */
 static int ready_fd = -1;
 
 static const char usage[] =
-	"usage: kosvmd [--ready-fd N]\n"
+	"usage: kosvmd [--ready-fd N] [--sandbox FILE]\n"
 	"\n"
 	"The supervisor of kosvm: verifies, starts and watches agents. It stays in the\n"
 	"foreground; `kosvm` starts it by itself when it is not there. See kosvmd(8).\n"
 	"\n"
 	"  --ready-fd N   write one byte to descriptor N when requests are served\n"
+	"  --sandbox FILE the host's ceilings; default: KOSVM_SANDBOX, else " SANDBOX_FILE "\n"
+	"                 if it is there\n"
 	"  --version      print the version\n"
 	"  --help         print this text\n"
 	"\n"
 	"environment: KOSVM_RUN (socket), KOSVM_STATE (everything kept),\n"
+	"             KOSVM_SANDBOX (the host's ceilings),\n"
 	"             KOSVM_LOG (error, warn, info, debug),\n"
 	"             NOTIFY_SOCKET, WATCHDOG_USEC (as systemd sets them)\n";
 
@@ -195,6 +202,8 @@ static int run(struct kerr *e)
 	if (r == 0)
 		r = api_paths_get(&s.paths, e);
 	if (r == 0)
+		r = ceiling_load(&s.sandbox, sandbox_file, e);
+	if (r == 0)
 		r = find_program("kosvm-vmm", s.vmm_program, sizeof(s.vmm_program), e);
 	if (r == 0)
 		r = find_program("kosvm-init", s.init_program, sizeof(s.init_program), e);
@@ -232,6 +241,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "ready-fd", required_argument, NULL, 'r' },
+		{ "sandbox", required_argument, NULL, 's' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -252,6 +262,9 @@ int main(int argc, char **argv)
 			}
 			ready_fd = (int)n;
 			(void)fcntl(ready_fd, F_SETFD, FD_CLOEXEC);
+			break;
+		case 's':
+			sandbox_file = optarg;
 			break;
 		case 'v':
 			(void)puts("kosvmd " KOSVM_VERSION);

@@ -5,6 +5,7 @@
 
 #include <base/loop.h>
 #include <manifests/keyring.h>
+#include <manifests/sandbox.h>
 #include <wire/api_proto.h>
 
 #include "db.h"
@@ -38,6 +39,7 @@ struct sup {
 	struct leftovers leftovers;
 	struct http *http;         /* the API */
 	struct exchange *exchange; /* descriptors beside it */
+	struct sandbox sandbox;    /* the host's ceilings */
 	uint64_t started_ns;
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */

@@ -84,6 +84,8 @@ struct manifest {
 	uint64_t idle_after_ns;          /* 0: never; the default */
 	enum manifest_idle idle_action;  /* default sleep */
 	char **labels;                   /* NULL-terminated, key=value */
+	/* Where it says so, for messages; 0: nowhere, it is the default. */
+	unsigned vcpus_line, memory_line, state_line;
 };
 
 /*

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <base/kerr.h>
+#include <manifests/manifest.h>
+
+/*
+ * The Kernel Sandbox: what no manifest on this host may exceed, as an INI
+ * file of its administrator (kosvm-sandbox(5)), at most SANDBOX_MAX_BYTES
+ * and as strict as a manifest.
+ *
+ *   [limits]  agents                     how many there may be
+ *             vcpus, memory, state       of one agent
+ *             vcpus-total, memory-total  of all agents that run
+ *             state-total                of all agents there are
+ *
+ * What is not there is not limited.
+ */
+#define SANDBOX_FILE      "/etc/kosvm/sandbox.ini"
+#define SANDBOX_MAX_BYTES 65536u
+
+enum sandbox_key {
+	SANDBOX_AGENTS,
+	SANDBOX_VCPUS,
+	SANDBOX_VCPUS_TOTAL,
+	SANDBOX_MEMORY,
+	SANDBOX_MEMORY_TOTAL,
+	SANDBOX_STATE,
+	SANDBOX_STATE_TOTAL,
+	SANDBOX_KEYS
+};
+
+struct sandbox {
+	char file[256];               /* as messages name it */
+	uint64_t limit[SANDBOX_KEYS]; /* valid where line is not 0 */
+	unsigned line[SANDBOX_KEYS];  /* 0: no limit */
+};
+
+/* *ret is untouched on failure: "FILE:LINE: key = value: expected …" (-EINVAL, -EFBIG). */
+int sandbox_parse(
+	const char *file, const char *data, size_t len, struct sandbox *ret, struct kerr *e);
+
+/*
+ * What a manifest asks for one agent against the ceilings for one: -EPERM,
+ * with both lines. file: of the manifest, in that message.
+ */
+int sandbox_check_manifest(
+	const struct sandbox *s, const struct manifest *m, const char *file, struct kerr *e);
+
+/*
+ * have of all others and want of one more, against a ceiling for all: -EPERM,
+ * what: in the message, as "memory"; whose: "the agents that run".
+ */
+int sandbox_check_total(const struct sandbox *s, enum sandbox_key key, uint64_t have, uint64_t want,
+	const char *what, const char *whose, struct kerr *e);
