@@ -8,6 +8,7 @@
 #include <base/clock.h>
 #include <base/log.h>
 
+#include "ceiling.h"
 #include "events.h"
 #include "panic.h"
 #include "tree.h"
@@ -180,6 +181,13 @@ static const char *why(const struct agent *a, const char *request)
 	return a->broken ? a->reason : request;
 }
 
+static int may_start(const struct agent *a, struct kerr *e)
+{
+	int r = panic_check(a, e);
+
+	return r < 0 ? r : ceiling_check_start(a, e);
+}
+
 int agent_start(struct agent *a, struct kerr *e)
 {
 	int r;
@@ -189,7 +197,7 @@ int agent_start(struct agent *a, struct kerr *e)
 			e, EINVAL, "agent %s cannot be started: %s", a->row.name, a->reason);
 	if (a->sup->ending)
 		return kerr_set(e, ESHUTDOWN, "kosvmd is ending");
-	r = panic_check(a, e);
+	r = may_start(a, e);
 	if (r == 0)
 		r = agent_move(a, AGENT_EV_START, "", e);
 	if (r < 0)
@@ -272,7 +280,7 @@ int agent_restart(struct agent *a, uint64_t grace_ns, struct kerr *e)
 
 	if (!agent_state_live(a->state))
 		return agent_start(a, e);
-	r = panic_check(a, e);
+	r = may_start(a, e);
 	if (r < 0)
 		return r;
 	if (a->state == AGENT_STOPPING)

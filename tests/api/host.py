@@ -324,7 +324,7 @@ class Host:
             self.images[kind] = r.json["digest"]
         return r
 
-    def manifest(self, name, *command, extra=""):
+    def manifest(self, name, *command, extra="", memory="128M"):
         """A signed manifest: what POST /v1/agents wants."""
         text = """[agent]
 name = %s
@@ -337,13 +337,13 @@ rootfs = %s
 
 [resources]
 vcpus = 1
-memory = 128M
+memory = %s
 state = 0
 
 [run]
 command = /bin/agent %s
 user = 1000:1000
-%s""" % (name, self.images["kernel"], self.images["initramfs"], self.images["rootfs"], " ".join(command), extra)
+%s""" % (name, self.images["kernel"], self.images["initramfs"], self.images["rootfs"], memory, " ".join(command), extra)
         open("m.ini", "w").write(text)
         if os.path.exists("m.ini.minisig"):
             os.unlink("m.ini.minisig")
