@@ -13,7 +13,7 @@
  */
 struct db;
 
-#define DB_SCHEMA_VERSION 2
+#define DB_SCHEMA_VERSION 3
 #define DB_UID_LEN        32u /* hexadecimal digits */
 
 /* A person asked for it: due whatever the clock says, and not counted. */
@@ -43,6 +43,8 @@ struct db_agent {
 	uint64_t restart_at_ns; /* CLOCK_REALTIME; 0: none is due; or DB_RESTART_AT_ONCE */
 	char paused[8];         /* "", "idle" or "panic" */
 	bool provisional;       /* goes when its first start leads to no VM */
+	uint32_t host_uid;      /* and gid that its VMM runs as; 0: none of its own */
+	char *overrides;        /* a JSON object: limits changed after it was made */
 	uint64_t moved_ns;      /* of the last move; not read back */
 };
 
@@ -55,9 +57,11 @@ void db_close(struct db *db);
 
 /*
  * Inserts with state "created"; fills in id, uid and a free cid (>= 3).
- * launch may be NULL. -EEXIST: the name is taken.
+ * launch and overrides may be NULL. -EEXIST: the name, or the host_uid, is taken.
  */
 int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e);
+/* The lowest of first..last that is no agent's host_uid. -EUSERS: all are taken. */
+int db_host_uid_free(struct db *db, uint32_t first, uint32_t last, uint32_t *ret, struct kerr *e);
 int db_agent_remove(struct db *db, int64_t id, struct kerr *e);
 /* The highest id that was ever given, 0 for none. */
 int db_agent_last_id(struct db *db, int64_t *ret, struct kerr *e);

@@ -20,6 +20,15 @@ static int make_uid(char out[static DB_UID_LEN + 1], struct kerr *e)
 	return 0;
 }
 
+/* None is NULL: of those there may be many. */
+static void bind_host_uid(sqlite3_stmt *s, int i, uint32_t host_uid)
+{
+	if (host_uid)
+		(void)sqlite3_bind_int64(s, i, host_uid);
+	else
+		(void)sqlite3_bind_null(s, i);
+}
+
 int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *s = NULL;
@@ -38,8 +47,8 @@ int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e)
 	if (r == 0)
 		r = db_prepare(db,
 			"INSERT INTO agents (name, state, cid, created_ns, signer, manifest, "
-			"signature, uid, launch, provisional) "
-			"VALUES (?, 'created', ?, ?, ?, ?, ?, ?, ?, ?)",
+			"signature, uid, launch, provisional, host_uid, overrides) "
+			"VALUES (?, 'created', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			&s, e);
 	if (r < 0)
 		return r;
@@ -52,12 +61,37 @@ int db_agent_add(struct db *db, struct db_agent *a, struct kerr *e)
 	db_bind_text(s, 7, uid);
 	db_bind_text(s, 8, a->launch ? a->launch : "{}");
 	(void)sqlite3_bind_int(s, 9, a->provisional);
+	bind_host_uid(s, 10, a->host_uid);
+	db_bind_text(s, 11, a->overrides ? a->overrides : "{}");
 	r = db_run(db, s, "add agent", e);
 	if (r < 0)
 		return r;
 	a->id = sqlite3_last_insert_rowid(db->sql);
 	a->cid = (uint32_t)cid;
 	memcpy(a->uid, uid, sizeof(uid));
+	return 0;
+}
+
+int db_host_uid_free(struct db *db, uint32_t first, uint32_t last, uint32_t *ret, struct kerr *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *s = NULL;
+	int step;
+	int r = db_prepare(db,
+		"SELECT MIN(u) FROM (SELECT ?1 AS u UNION ALL "
+		"SELECT host_uid + 1 FROM agents WHERE host_uid BETWEEN ?1 AND ?2 - 1) "
+		"WHERE NOT EXISTS (SELECT 1 FROM agents WHERE host_uid = u)",
+		&s, e);
+
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_int64(s, 1, first);
+	(void)sqlite3_bind_int64(s, 2, last);
+	step = sqlite3_step(s);
+	if (step != SQLITE_ROW)
+		return db_fail(db, "find a free uid", e);
+	if (sqlite3_column_type(s, 0) == SQLITE_NULL)
+		return kerr_set(e, EUSERS, "each uid of %u-%u is an agent's", first, last);
+	*ret = (uint32_t)sqlite3_column_int64(s, 0);
 	return 0;
 }
 
@@ -95,7 +129,8 @@ static int update_row(struct db *db, const struct db_agent *a, struct kerr *e)
 	int r = db_prepare(db,
 		"UPDATE agents SET state = ?, reason = ?, exit_code = ?, exit_signal = ?, "
 		"started_ns = ?, ended_ns = ?, generation = ?, restarts = ?, restart_at_ns = ?, "
-		"paused = ?, provisional = ? WHERE id = ?",
+		"paused = ?, provisional = ?, host_uid = ?, overrides = COALESCE(?, overrides) "
+		"WHERE id = ?",
 		&s, e);
 
 	if (r < 0)
@@ -111,7 +146,9 @@ static int update_row(struct db *db, const struct db_agent *a, struct kerr *e)
 	(void)sqlite3_bind_int64(s, 9, (int64_t)a->restart_at_ns);
 	db_bind_text(s, 10, a->paused);
 	(void)sqlite3_bind_int(s, 11, a->provisional);
-	(void)sqlite3_bind_int64(s, 12, a->id);
+	bind_host_uid(s, 12, a->host_uid);
+	db_bind_text(s, 13, a->overrides);
+	(void)sqlite3_bind_int64(s, 14, a->id);
 	return db_run(db, s, "update agent", e);
 }
 
@@ -233,13 +270,15 @@ static int read_row(sqlite3_stmt *s, struct db_agent *a, struct kerr *e)
 		.restarts = (uint32_t)sqlite3_column_int64(s, 16),
 		.restart_at_ns = (uint64_t)sqlite3_column_int64(s, 17),
 		.provisional = sqlite3_column_int(s, 19) != 0,
+		.host_uid = (uint32_t)sqlite3_column_int64(s, 20),
+		.overrides = column_copy(s, 21, NULL),
 	};
 	a->manifest = column_copy(s, 11, &a->manifest_len);
 	a->signature = column_copy(s, 12, &a->signature_len);
 	(void)snprintf(a->uid, sizeof(a->uid), "%s", db_column_text(s, 13));
 	(void)snprintf(a->paused, sizeof(a->paused), "%s", db_column_text(s, 18));
 	if (!a->name || !a->state || !a->reason || !a->signer || !a->launch || !a->manifest ||
-		!a->signature) {
+		!a->signature || !a->overrides) {
 		db_agent_done(a);
 		return kerr_errno(e, ENOMEM, "database");
 	}
@@ -252,7 +291,7 @@ int db_agents_each(struct db *db, db_agent_fn fn, void *user, struct kerr *e)
 	int r = db_prepare(db,
 		"SELECT id, name, state, reason, cid, exit_code, exit_signal, created_ns, started_ns, "
 		"ended_ns, signer, manifest, signature, uid, launch, generation, restarts, "
-		"restart_at_ns, paused, provisional FROM agents ORDER BY id",
+		"restart_at_ns, paused, provisional, host_uid, overrides FROM agents ORDER BY id",
 		&s, e);
 
 	while (r == 0) {
@@ -279,5 +318,6 @@ void db_agent_done(struct db_agent *a)
 	free(a->manifest);
 	free(a->signature);
 	free(a->launch);
+	free(a->overrides);
 	*a = (struct db_agent){ 0 };
 }

@@ -65,7 +65,13 @@ static const char step_2[] =
 	"  since_ns INTEGER NOT NULL) WITHOUT ROWID;"
 	"PRAGMA user_version = 2;";
 
-static const char *const steps[] = { step_1, step_2 };
+static const char step_3[] = "ALTER TABLE agents ADD COLUMN host_uid INTEGER;"
+			     "ALTER TABLE agents ADD COLUMN overrides TEXT NOT NULL DEFAULT '{}';"
+			     /* As many NULLs as there are agents without one of their own. */
+			     "CREATE UNIQUE INDEX agents_host_uid ON agents(host_uid);"
+			     "PRAGMA user_version = 3;";
+
+static const char *const steps[] = { step_1, step_2, step_3 };
 _Static_assert(array_size(steps) == DB_SCHEMA_VERSION, "a step for each version");
 
 int db_migrate(struct db *db, int64_t version, struct kerr *e)

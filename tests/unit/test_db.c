@@ -92,6 +92,8 @@ START_TEST(keeps_everything)
 	a.restarts = 3;
 	a.restart_at_ns = 77;
 	a.provisional = true;
+	a.host_uid = 1879048192;
+	a.overrides = (char *)"{\"disk_bandwidth\":5}";
 	(void)strcpy(a.paused, "panic");
 	ck_assert_int_eq(db_agent_move(db, &a, "running", "broken", &fx_err), 0);
 	reopen();
@@ -103,6 +105,8 @@ START_TEST(keeps_everything)
 	ck_assert_uint_eq(got->cid, 3);
 	ck_assert_int_eq(got->exit_code, 137);
 	ck_assert_int_eq(got->exit_signal, 9);
+	ck_assert_uint_eq(got->host_uid, 1879048192);
+	ck_assert_str_eq(got->overrides, "{\"disk_bandwidth\":5}");
 	ck_assert_uint_eq(got->created_ns, 1800000000123456789ULL);
 	ck_assert_uint_eq(got->started_ns, 5);
 	ck_assert_uint_eq(got->ended_ns, 1ULL << 62);
@@ -213,7 +217,7 @@ START_TEST(other_files)
 
 	alter("PRAGMA user_version = 7");
 	ck_assert_int_eq(db_open(&other, path, &fx_err), -EPROTO);
-	ck_assert_ptr_nonnull(strstr(fx_err.msg, "schema version 7, this kosvmd knows 2"));
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "schema version 7, this kosvmd knows 3"));
 	ck_assert_int_eq(count("PRAGMA user_version"), 7);
 	ck_assert_int_lt(db_open(&other, "/nowhere/kosvmd.db", &fx_err), 0);
 	ck_assert_ptr_nonnull(strstr(fx_err.msg, "/nowhere/kosvmd.db"));
@@ -272,6 +276,9 @@ START_TEST(from_schema_1)
 	ck_assert_uint_eq(strlen(got[0].uid), DB_UID_LEN);
 	ck_assert_str_ne(got[0].uid, got[1].uid);
 	ck_assert_str_eq(got[0].launch, "{}");
+	ck_assert_str_eq(got[0].overrides, "{}");
+	ck_assert_uint_eq(got[0].host_uid, 0);
+	ck_assert_uint_eq(got[1].host_uid, 0);
 	ck_assert_uint_eq(got[0].generation, 1);
 	ck_assert_uint_eq(got[1].generation, 0);
 	db_agent_done(&got[0]);
@@ -280,6 +287,46 @@ START_TEST(from_schema_1)
 	(void)add("newer");
 	reopen();
 	ck_assert_int_eq(count("SELECT count(*) FROM agents"), 3);
+}
+END_TEST
+
+static void add_with_uid(const char *name, uint32_t host_uid)
+{
+	struct db_agent a = sample(name);
+
+	a.host_uid = host_uid;
+	ck_assert_msg(db_agent_add(db, &a, &fx_err) == 0, "%s", fx_err.msg);
+}
+
+START_TEST(host_uids)
+{
+	struct db_agent twice = sample("twice");
+	uint32_t got = 0;
+
+	(void)add("none");
+	(void)add("none-either");
+	ck_assert_int_eq(db_host_uid_free(db, 1000, 1002, &got, &fx_err), 0);
+	ck_assert_uint_eq(got, 1000);
+	add_with_uid("one", 1000);
+	add_with_uid("three", 1002);
+	add_with_uid("outside", 999);
+	twice.host_uid = 1002;
+	ck_assert_int_eq(db_agent_add(db, &twice, &fx_err), -EEXIST);
+	ck_assert_int_eq(db_host_uid_free(db, 1000, 1002, &got, &fx_err), 0);
+	ck_assert_uint_eq(got, 1001);
+	add_with_uid("two", 1001);
+	got = 5;
+	ck_assert_int_eq(db_host_uid_free(db, 1000, 1002, &got, &fx_err), -EUSERS);
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "1000-1002"));
+	ck_assert_uint_eq(got, 5);
+	ck_assert_int_eq(db_host_uid_free(db, 1000, 1003, &got, &fx_err), 0);
+	ck_assert_uint_eq(got, 1003);
+	/* Free again once the row is gone, not before. */
+	ck_assert_int_eq(db_agent_remove(db, 3, &fx_err), 0);
+	ck_assert_int_eq(db_host_uid_free(db, 1000, 1002, &got, &fx_err), 0);
+	ck_assert_uint_eq(got, 1000);
+	ck_assert_int_eq(db_host_uid_free(db, UINT32_MAX - 1, UINT32_MAX, &got, &fx_err), 0);
+	ck_assert_uint_eq(got, UINT32_MAX - 1);
 }
 END_TEST
 
@@ -466,6 +513,7 @@ int main(void)
 	tcase_add_test(t, moves_are_whole);
 	tcase_add_test(t, other_files);
 	tcase_add_test(t, from_schema_1);
+	tcase_add_test(t, host_uids);
 	tcase_add_test(t, boots_and_their_ends);
 	tcase_add_test(t, provisional_until_it_boots);
 	tcase_add_test(t, transitions);
