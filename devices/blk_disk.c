@@ -125,6 +125,7 @@ static int write_zeroes(struct blk_disk *d, uint64_t at, uint64_t len)
 		r = blk_disk_write(d, at, iov, count, &done);
 		if (r < 0)
 			return r;
+		d->zeroes += part;
 		at += part;
 		len -= part;
 	}

@@ -19,6 +19,7 @@ struct blk_disk {
 	bool read_only;
 	bool no_punch; /* the file system refused: not asked again */
 	bool no_zero_range;
+	uint64_t zeroes; /* bytes of them that had to be written out; the worker's to count */
 	_Atomic unsigned quiesce; /* how many want it: a reset, a hold, the end */
 };
 

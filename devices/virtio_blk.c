@@ -1,6 +1,7 @@
 #include <devices/virtio_blk.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -10,10 +11,15 @@
 #include <linux/virtio_ids.h>
 
 #include <base/cleanup.h>
+#include <base/clock.h>
+#include <devices/throttle.h>
 
 #include "blk_request.h"
 
 #define WORKER_STACK (128u << 10)
+
+/* Of each request: header and status (5.2.6). */
+#define BLK_FRAME 17u
 
 struct virtio_blk {
 	struct virtio_dev dev;
@@ -33,6 +39,9 @@ struct virtio_blk {
 	_Atomic bool stop;
 	pthread_t worker;
 	struct virtq_chain chain; /* worker */
+	struct throttle *throttle;
+	struct throttle_turn turn; /* of the request at the head of the queue; `serving` held */
+	uint64_t wait_ns; /* worker: the queue is looked at again after that; 0: when told */
 };
 
 static struct virtio_blk *blk_of(struct virtio_dev *dev)
@@ -54,7 +63,33 @@ static bool leave(const struct virtio_blk *b)
 	return atomic_load(&b->ctx.disk.quiesce) != 0;
 }
 
-/* b->serving held. Until the queue is empty, broken, or somebody waits. */
+/*
+ * Is it too early for the request in b->chain? It counts as what its chain
+ * can carry: the header, which says how much that is, is the guest's to change.
+ */
+static bool too_early(struct virtio_blk *b)
+{
+	uint64_t bytes = (uint64_t)b->chain.out_bytes + b->chain.in_bytes;
+
+	if (!b->throttle)
+		return false;
+	throttle_ask(b->throttle, &b->turn, bytes > BLK_FRAME ? bytes - BLK_FRAME : 0);
+	b->wait_ns = throttle_wait_ns(b->throttle, &b->turn);
+	return b->wait_ns > 0;
+}
+
+/* It was carried out. */
+static void turn_over(struct virtio_blk *b)
+{
+	if (!b->throttle)
+		return;
+	throttle_drop(b->throttle, &b->turn);
+	if (b->ctx.disk.zeroes)
+		throttle_charge(b->throttle, b->ctx.disk.zeroes);
+	b->ctx.disk.zeroes = 0;
+}
+
+/* b->serving held. Until the queue is empty, broken, throttled, or somebody waits. */
 static void serve(struct virtio_blk *b)
 {
 	struct virtq *q = &b->dev.queues[0];
@@ -67,6 +102,10 @@ static void serve(struct virtio_blk *b)
 
 			if (!r)
 				break;
+			if (r > 0 && too_early(b)) {
+				virtq_unpop(q);
+				return;
+			}
 			if (r > 0)
 				r = blk_request_run(&b->ctx, &b->chain, &written);
 			if (r == -ECANCELED) {
@@ -80,12 +119,23 @@ static void serve(struct virtio_blk *b)
 				virtio_dev_fail(&b->dev, "malformed block request");
 				return;
 			}
+			turn_over(b);
 			virtq_push(q, b->chain.head, written);
 			virtio_dev_signal_used(&b->dev, q);
 		}
 		if (leave(b) || !virtq_enable_notify(q))
 			return;
 	}
+}
+
+/* Rounded up: a bucket that is asked too early makes another round. */
+static int poll_timeout(uint64_t ns)
+{
+	uint64_t ms = ns / CLOCK_NS_PER_MS + (ns % CLOCK_NS_PER_MS != 0);
+
+	if (ns == 0)
+		return -1;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 static void *worker_main(void *arg)
@@ -98,12 +148,15 @@ static void *worker_main(void *arg)
 
 	while (!atomic_load(&b->stop)) {
 		uint64_t count;
+		int n = poll(fds, array_size(fds), poll_timeout(b->wait_ns));
 
-		if (poll(fds, array_size(fds), -1) < 0 && errno != EINTR)
+		if (n < 0 && errno != EINTR)
 			break;
-		if (read(b->dev.notify[0], &count, sizeof(count)) < 0)
+		/* 0: its turn has come. */
+		if (n != 0 && read(b->dev.notify[0], &count, sizeof(count)) < 0)
 			continue;
 		(void)pthread_mutex_lock(&b->serving);
+		b->wait_ns = 0;
 		if (b->active)
 			serve(b);
 		(void)pthread_mutex_unlock(&b->serving);
@@ -131,6 +184,8 @@ static void blk_reset(struct virtio_dev *dev)
 	atomic_fetch_add(&b->ctx.disk.quiesce, 1);
 	(void)pthread_mutex_lock(&b->serving);
 	b->active = false;
+	if (b->throttle)
+		throttle_drop(b->throttle, &b->turn);
 	atomic_fetch_sub(&b->ctx.disk.quiesce, 1);
 	(void)pthread_mutex_unlock(&b->serving);
 }
@@ -220,6 +275,7 @@ int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
 		.size = cfg->size,
 		.read_only = cfg->read_only,
 	};
+	b->throttle = cfg->throttle;
 	memcpy(b->ctx.id, cfg->serial, sizeof(b->ctx.id));
 	blk_config_fill(b->config, &b->ctx.disk);
 	(void)pthread_mutex_init(&b->serving, NULL);
@@ -260,6 +316,8 @@ void virtio_blk_free(struct virtio_blk *b)
 		wake(b->stop_fd);
 		(void)pthread_join(b->worker, NULL);
 	}
+	if (b->throttle)
+		throttle_drop(b->throttle, &b->turn);
 	virtio_dev_done(&b->dev);
 	close_fd(&b->stop_fd);
 	if (b->ctx.disk.fd >= 0 && !b->ctx.disk.read_only)
@@ -283,6 +341,11 @@ void virtio_blk_hold(struct virtio_blk *b, bool held)
 	/* The worker has seen it, or will before it touches the queue again. */
 	(void)pthread_mutex_lock(&b->serving);
 	(void)pthread_mutex_unlock(&b->serving);
+}
+
+void virtio_blk_nudge(struct virtio_blk *b)
+{
+	wake(b->dev.notify[0]);
 }
 
 struct virtio_dev *virtio_blk_dev(struct virtio_blk *b)

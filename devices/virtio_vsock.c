@@ -118,6 +118,14 @@ static void tell_owner(struct virtio_vsock *v)
 		poke(v);
 }
 
+static void arm_refill(struct virtio_vsock *v)
+{
+	uint64_t wait = v->refill_armed ? 0 : vsock_rate_wait_ns(&v->rate);
+
+	if (wait)
+		v->refill_armed = loop_timer_set(v->loop, &v->refill, wait, 0) == 0;
+}
+
 void vsock_leave(struct virtio_vsock *v, bool tell)
 {
 	uint64_t first = vsock_table_deadline(&v->table);
@@ -129,6 +137,7 @@ void vsock_leave(struct virtio_vsock *v, bool tell)
 		if (loop_timer_set(v->loop, &v->timer, first > now ? first - now : 1, 0) == 0)
 			v->armed_ns = first;
 	}
+	arm_refill(v);
 	(void)pthread_mutex_unlock(&v->mu);
 	if (again || (!tell && !TAILQ_EMPTY(&v->table.notices)))
 		poke(v);
@@ -199,6 +208,33 @@ static void on_timer(struct loop_timer *t)
 	while ((c = vsock_table_expired(&v->table, now)))
 		(void)vsock_raise(v, c, VSOCK_EV_TIMEOUT, 0, NULL);
 	vsock_serve(v, false);
+	vsock_leave(v, true);
+}
+
+/* Those that wait get their shares, and use them: first what waits for the host. */
+void vsock_refill(struct virtio_vsock *v)
+{
+	for (unsigned lane = 0; lane < VSOCK_LANE_COUNT; lane++) {
+		unsigned n = vsock_rate_round(&v->rate, lane);
+
+		while (n--) {
+			struct vsock_conn *c = vsock_rate_next(&v->rate, lane);
+
+			if (!c)
+				break;
+			vsock_host_event(v, c, 0);
+		}
+	}
+	vsock_serve(v, false);
+}
+
+static void on_refill(struct loop_timer *t)
+{
+	struct virtio_vsock *v = container_of(t, struct virtio_vsock, refill);
+
+	v->refill_armed = false;
+	(void)vsock_enter(v);
+	vsock_refill(v);
 	vsock_leave(v, true);
 }
 
@@ -323,6 +359,9 @@ int virtio_vsock_new(struct virtio_vsock **ret, const struct gmem *mem, struct l
 		v->notify_w[i].fd = -1;
 	v->timer = (struct loop_timer)LOOP_TIMER_INIT;
 	v->timer.fn = on_timer;
+	v->refill = (struct loop_timer)LOOP_TIMER_INIT;
+	v->refill.fn = on_refill;
+	vsock_rate_init(&v->rate, &cfg->rate, cfg->control_port, cfg->clock_ns);
 	(void)pthread_mutex_init(&v->mu, NULL);
 	vsock_table_init(&v->table, cfg->max_conns ? cfg->max_conns : DEFAULT_MAX_CONNS,
 		cfg->buf_alloc ? cfg->buf_alloc : DEFAULT_BUF_ALLOC,
@@ -346,6 +385,7 @@ void virtio_vsock_free(struct virtio_vsock *v)
 	for (unsigned i = 0; i < VSOCK_QUEUE_COUNT; i++)
 		loop_fd_del(&v->notify_w[i]);
 	loop_timer_done(&v->timer);
+	loop_timer_done(&v->refill);
 	virtio_dev_done(&v->dev);
 	while ((c = TAILQ_FIRST(&v->table.all))) {
 		vsock_host_close(c);

@@ -125,6 +125,19 @@ void virtio_vsock_hold(struct virtio_vsock *v, bool held)
 	vsock_leave(v, false);
 }
 
+void virtio_vsock_set_rate(struct virtio_vsock *v, const struct rate_limit *rate)
+{
+	(void)vsock_enter(v);
+	vsock_rate_set(&v->rate, rate);
+	/* An older wait may be far too long now. */
+	v->refill_armed = false;
+	if (v->delivering)
+		v->again = true;
+	else
+		vsock_refill(v);
+	vsock_leave(v, false);
+}
+
 void virtio_vsock_transport_reset(struct virtio_vsock *v)
 {
 	(void)vsock_enter(v);

@@ -80,6 +80,14 @@ struct vsock_credit {
 	uint32_t tx_cnt; /* bytes we sent */
 };
 
+/* Where a stream stands with the limits on traffic; vsock_rate.c. */
+struct vsock_place {
+	uint8_t lane;   /* enum vsock_lane_name */
+	bool waits;     /* in its lane's line */
+	uint64_t round; /* of its last share */
+	uint32_t share; /* bytes left of it */
+};
+
 struct vsock_key {
 	uint64_t local_cid;
 	uint32_t local_port;
@@ -115,11 +123,12 @@ struct vsock_conn {
 	uint64_t id;
 	uint32_t grant; /* taken from the device's pool of credit */
 	bool hashed, ready, timed;
-	uint8_t notice; /* enum vsock_notice */
-	uint8_t wait;   /* enum vsock_wait, while timed */
+	struct vsock_place place; /* vsock_rate.c */
+	uint8_t notice;           /* enum vsock_notice */
+	uint8_t wait;             /* enum vsock_wait, while timed */
 	uint64_t deadline_ns;
 	struct vsock_conn *hash_next;
-	TAILQ_ENTRY(vsock_conn) all_link, ready_link, notice_link, timed_link;
+	TAILQ_ENTRY(vsock_conn) all_link, ready_link, notice_link, timed_link, rate_link;
 };
 
 /* Moves the state; `arg` is SHUTDOWN's flags or RW's length. Returns VSOCK_FX_* bits. */

@@ -2,6 +2,7 @@
 
 #include <devices/virtio_vsock.h>
 
+#include "vsock_rate.h"
 #include "vsock_table.h"
 
 /*
@@ -52,6 +53,9 @@ struct virtio_vsock {
 	uint64_t armed_ns;
 
 	struct vsock_table table;
+	struct vsock_rate rate;
+	struct loop_timer refill; /* for those that wait for tokens */
+	bool refill_armed;
 	uint64_t next_id;
 	bool delivering;
 	bool tx_stalled; /* chains were left in tx for want of reply room */
@@ -79,6 +83,8 @@ void vsock_leave(struct virtio_vsock *v, bool tell);
 void vsock_serve(struct virtio_vsock *v, bool tx);
 /* Sends the TRANSPORT_RESET that is due, if the driver gave a buffer. */
 void vsock_serve_event(struct virtio_vsock *v);
+/* Tokens have come, or the limit has changed. */
+void vsock_refill(struct virtio_vsock *v);
 /* The watcher of every host socket. */
 void vsock_on_host(struct loop_fd *w, uint32_t events);
 

@@ -83,11 +83,13 @@ static ssize_t host_send(struct vsock_conn *c, struct iovec *iov, unsigned count
 int vsock_host_write(
 	struct vsock_conn *c, const struct virtq_chain *chain, uint32_t len, struct iovec *scratch)
 {
+	bool may = c->ring.len == 0 && c->writable && len > 0;
+	uint32_t room = may ? vsock_rate_room(&c->v->rate, c, len) : 0;
 	uint32_t done = 0;
 
-	while (c->ring.len == 0 && c->writable && done < len) {
+	while (c->writable && done < room) {
 		unsigned n = vsock_packet_payload(
-			chain->iov, chain->out_count, done, len - done, scratch);
+			chain->iov, chain->out_count, done, room - done, scratch);
 		ssize_t r = host_send(c, scratch, n);
 
 		if (r == -EAGAIN)
@@ -95,23 +97,40 @@ int vsock_host_write(
 		if (r < 0)
 			return (int)r;
 		done += (uint32_t)r;
+		vsock_rate_spent(&c->v->rate, c, (uint32_t)r);
 	}
 	vsock_conn_forwarded(c, done);
 	return vsock_ring_put(&c->ring, chain->iov, chain->out_count, (size_t)VSOCK_HDR_LEN + done,
 		len - done, c->credit.buf_alloc);
 }
 
+/* Of the two parts of a ring: n at most. How many of them are left. */
+static unsigned trim(struct iovec iov[static 2], unsigned count, uint32_t n)
+{
+	if (iov[0].iov_len >= n) {
+		iov[0].iov_len = n;
+		return 1;
+	}
+	if (count == 2 && iov[1].iov_len > n - iov[0].iov_len)
+		iov[1].iov_len = n - iov[0].iov_len;
+	return count;
+}
+
 int vsock_host_drain(struct vsock_conn *c)
 {
 	while (c->ring.len > 0) {
+		uint32_t room = vsock_rate_room(&c->v->rate, c, (uint32_t)c->ring.len);
 		struct iovec iov[2];
-		unsigned n = vsock_ring_peek(&c->ring, iov);
-		ssize_t r = host_send(c, iov, n);
+		ssize_t r;
 
+		if (room == 0)
+			return 0;
+		r = host_send(c, iov, trim(iov, vsock_ring_peek(&c->ring, iov), room));
 		if (r == -EAGAIN)
 			return 0;
 		if (r < 0)
 			return (int)r;
+		vsock_rate_spent(&c->v->rate, c, (uint32_t)r);
 		vsock_ring_skip(&c->ring, (uint32_t)r);
 		vsock_conn_forwarded(c, (uint32_t)r);
 	}

@@ -38,6 +38,9 @@ static uint32_t read_host(struct virtio_vsock *v, struct vsock_conn *c)
 		room = credit;
 	if (room > VSOCK_PAYLOAD_MAX)
 		room = VSOCK_PAYLOAD_MAX;
+	room = vsock_rate_room(&v->rate, c, room);
+	if (room == 0)
+		return 0; /* its turn comes */
 	n = vsock_packet_payload(
 		v->chain.iov + v->chain.out_count, v->chain.in_count, 0, room, v->iov);
 	r = vsock_host_read(c, v->iov, n);
@@ -49,6 +52,7 @@ static uint32_t read_host(struct virtio_vsock *v, struct vsock_conn *c)
 		(void)vsock_raise(v, c, VSOCK_EV_HOST_ERROR, 0, NULL);
 	if (r <= 0)
 		return 0;
+	vsock_rate_spent(&v->rate, c, (uint32_t)r);
 	c->credit.tx_cnt += (uint32_t)r;
 	v->stats.rx_bytes += (uint64_t)r;
 	/* The window is shut: some drivers open it only when asked (5.10.6.3). */

@@ -12,6 +12,7 @@ bool vsock_reap(struct virtio_vsock *v, struct vsock_conn *c)
 	if (!vsock_conn_finished(c))
 		return true;
 	vsock_host_close(c);
+	vsock_rate_leave(&v->rate, c);
 	vsock_table_free(&v->table, c);
 	return false;
 }

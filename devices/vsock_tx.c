@@ -27,6 +27,7 @@ static void open_asked(
 	}
 	c->v = v;
 	c->id = v->next_id++;
+	vsock_rate_choose(&v->rate, c);
 	vsock_credit_learn(&c->credit, p->buf_alloc, p->fwd_cnt);
 	vsock_table_notice(&v->table, c, VSOCK_NOTICE_ASK);
 	v->stats.conns_total++;

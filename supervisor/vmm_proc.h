@@ -92,8 +92,11 @@ int vmm_proc_refuse(struct vmm_proc *p, uint64_t id);
  * never from inside this call. A VMM that does not answer one within 10 s is
  * killed. -EBUSY: too many wait, which _STATS meets first; -ENOTCONN: not attached, or ending.
  */
-int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
-	void (*done)(void *user, int result, const struct vmm_reply *reply), void *user);
+typedef void vmm_done_fn(void *user, int result, const struct vmm_reply *reply);
+int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type, vmm_done_fn *done, void *user);
+/* VMM_MSG_LIMITS, in line with them. vsock->ops is 0. */
+int vmm_proc_limits(struct vmm_proc *p, const struct rate_limit *disk,
+	const struct rate_limit *vsock, vmm_done_fn *done, void *user);
 /* The requests of this user go on, but its done is not called any more. */
 void vmm_proc_request_forget(struct vmm_proc *p, const void *user);
 

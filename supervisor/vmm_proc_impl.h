@@ -10,10 +10,9 @@
 struct vmm_request {
 	STAILQ_ENTRY(vmm_request) link;
 	enum vmm_msg_type type;
-	uint64_t id;
+	struct vmm_msg_limits msg; /* its id is the request's; the rest for LIMITS alone */
 	bool sent;
-	/* NULL: forgotten. */
-	void (*done)(void *user, int result, const struct vmm_reply *reply);
+	vmm_done_fn *done; /* NULL: forgotten */
 	void *user;
 };
 

@@ -1,5 +1,5 @@
 /*
- * PAUSE, RESUME and STATS: a queue of requests, of which the first is with
+ * PAUSE, RESUME, STATS and LIMITS: a queue of requests, of which the first is with
  * the VMM and has a deadline.
  */
 #include <errno.h>
@@ -17,6 +17,7 @@ static const char *const names[] = {
 	[VMM_MSG_PAUSE] = "PAUSE",
 	[VMM_MSG_RESUME] = "RESUME",
 	[VMM_MSG_STATS] = "STATS",
+	[VMM_MSG_LIMITS] = "LIMITS",
 };
 
 const char *vmm_request_waiting(const struct vmm_proc *p)
@@ -30,13 +31,13 @@ const char *vmm_request_waiting(const struct vmm_proc *p)
 static int send_first(struct vmm_proc *p)
 {
 	struct vmm_request *q = STAILQ_FIRST(&p->requests);
-	struct vmm_msg_id m;
 	int r;
 
 	if (!q || q->sent)
 		return 0;
-	m.id = q->id;
-	r = vmm_proto_send(p->sock, q->type, &m, sizeof(m), NULL, 0);
+	/* The id is all there is of the others. */
+	r = vmm_proto_send(p->sock, q->type, &q->msg,
+		q->type == VMM_MSG_LIMITS ? sizeof(q->msg) : sizeof(struct vmm_msg_id), NULL, 0);
 	q->sent = r == 0;
 	return r;
 }
@@ -52,13 +53,11 @@ void vmm_request_pump(struct vmm_proc *p)
 	(void)loop_fd_mod(&p->w, r == -EAGAIN ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
-	void (*done)(void *user, int result, const struct vmm_reply *reply), void *user)
+static int enqueue(struct vmm_proc *p, enum vmm_msg_type type, const struct vmm_msg_limits *msg,
+	vmm_done_fn *done, void *user)
 {
 	struct vmm_request *q;
 
-	if (type >= array_size(names) || !names[type])
-		return -EINVAL;
 	if (!p->attached || !p->w.loop || p->linger.w.loop)
 		return -ENOTCONN;
 	if (p->request_count >= (type == VMM_MSG_STATS ? STATS_MOST : REQUESTS_MOST))
@@ -67,7 +66,8 @@ int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
 	if (!q)
 		return -ENOMEM;
 	q->type = type;
-	q->id = p->next_request++;
+	q->msg = *msg;
+	q->msg.id = p->next_request++;
 	q->done = done;
 	q->user = user;
 	STAILQ_INSERT_TAIL(&p->requests, q, link);
@@ -76,6 +76,23 @@ int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type,
 		vmm_request_pump(p);
 	}
 	return 0;
+}
+
+int vmm_proc_request(struct vmm_proc *p, enum vmm_msg_type type, vmm_done_fn *done, void *user)
+{
+	static const struct vmm_msg_limits none;
+
+	if (type >= array_size(names) || !names[type] || type == VMM_MSG_LIMITS)
+		return -EINVAL;
+	return enqueue(p, type, &none, done, user);
+}
+
+int vmm_proc_limits(struct vmm_proc *p, const struct rate_limit *disk,
+	const struct rate_limit *vsock, vmm_done_fn *done, void *user)
+{
+	const struct vmm_msg_limits msg = { .disk = *disk, .vsock = *vsock };
+
+	return enqueue(p, VMM_MSG_LIMITS, &msg, done, user);
 }
 
 void vmm_proc_request_forget(struct vmm_proc *p, const void *user)
@@ -110,7 +127,7 @@ int vmm_request_reply(struct vmm_proc *p, const struct vmm_reply *r)
 {
 	const struct vmm_request *q = STAILQ_FIRST(&p->requests);
 
-	if (!q || !q->sent || q->id != r->id)
+	if (!q || !q->sent || q->msg.id != r->id)
 		return -EPROTO;
 	finish_first(p, r->result, r);
 	return 0;

@@ -142,6 +142,12 @@ static void got_stats(struct control *c, struct vmm_msg *msg)
 	reply(c, msg->u.id.id);
 }
 
+static void got_limits(struct control *c, struct vmm_msg *msg)
+{
+	machine_limit(c->machine, &msg->u.limits.disk, &msg->u.limits.vsock);
+	reply(c, msg->u.limits.id);
+}
+
 static void (*const handlers[])(struct control *c, struct vmm_msg *msg) = {
 	[VMM_MSG_CONNECT] = got_connect,
 	[VMM_MSG_ACCEPT] = got_accept,
@@ -150,6 +156,7 @@ static void (*const handlers[])(struct control *c, struct vmm_msg *msg) = {
 	[VMM_MSG_PAUSE] = got_pause,
 	[VMM_MSG_RESUME] = got_resume,
 	[VMM_MSG_STATS] = got_stats,
+	[VMM_MSG_LIMITS] = got_limits,
 };
 
 void control_dispatch(struct control *c, struct vmm_msg *msg)

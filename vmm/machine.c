@@ -208,6 +208,11 @@ void machine_stats(const struct machine *m, struct vmm_stats *ret)
 	machine_devices_stats(&m->devices, ret);
 }
 
+void machine_limit(struct machine *m, const struct rate_limit *disk, const struct rate_limit *vsock)
+{
+	machine_devices_limit(&m->devices, disk, vsock);
+}
+
 static void stop_vcpus(struct machine *m)
 {
 	vcpus_stop(&m->env, m->vcpus, m->vcpu_count);

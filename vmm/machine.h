@@ -40,6 +40,10 @@ bool machine_held(const struct machine *m);
 
 void machine_stats(const struct machine *m, struct vmm_stats *ret);
 
+/* What its devices may move, from now on, as in wire/vmm_proto.h. */
+void machine_limit(
+	struct machine *m, const struct rate_limit *disk, const struct rate_limit *vsock);
+
 /* Stops vCPUs, quiesces devices, flushes disks, joins threads. NULL is fine. */
 void machine_free(struct machine *m);
 

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <devices/throttle.h>
 #include <devices/virtio_blk.h>
 #include <devices/virtio_rng.h>
+#include <wire/guest_proto.h>
 
 #include "kvm.h"
 
@@ -47,6 +49,7 @@ static int new_blk(struct machine_slot *slot, const struct machine_devices_confi
 		.fd = cfg->fds[s->fd],
 		.size = s->size,
 		.read_only = s->read_only,
+		.throttle = cfg->disks,
 	};
 	struct virtio_blk *b;
 	int r;
@@ -82,6 +85,8 @@ static int new_vsock(struct machine_slot *slot, const struct machine_devices_con
 	struct virtio_vsock_config vsock = {
 		.guest_cid = s->cid,
 		.max_conns = max_streams(),
+		.rate = cfg->board->vsock_rate,
+		.control_port = GUEST_PORT_CONTROL,
 		.ops = cfg->vsock_ops,
 		.user = cfg->vsock_user,
 	};
@@ -227,11 +232,30 @@ static int add_slot(struct machine_devices *d, const struct machine_devices_conf
 int machine_devices_init(struct machine_devices *d, const struct machine_devices_config *cfg,
 	struct bus *mmio, struct kerr *e)
 {
-	int r = add_serial(d, cfg, e);
+	struct machine_devices_config with_disks = *cfg;
+	int r;
 
+	d->disks = throttle_new(NULL);
+	if (!d->disks)
+		return kerr_errno(e, ENOMEM, "devices");
+	throttle_set(d->disks, &cfg->board->disk_rate);
+	with_disks.disks = d->disks;
+	r = add_serial(d, cfg, e);
 	for (unsigned i = 0; i < cfg->board->slot_count && r == 0; i++)
-		r = add_slot(d, cfg, &cfg->board->slots[i], mmio, e);
+		r = add_slot(d, &with_disks, &cfg->board->slots[i], mmio, e);
 	return r;
+}
+
+void machine_devices_limit(
+	struct machine_devices *d, const struct rate_limit *disk, const struct rate_limit *vsock)
+{
+	throttle_set(d->disks, disk);
+	for (unsigned i = 0; i < d->count; i++) {
+		if (d->slots[i].kind == BOARD_BLK)
+			virtio_blk_nudge(d->slots[i].device);
+	}
+	if (d->vsock)
+		virtio_vsock_set_rate(d->vsock, vsock);
 }
 
 void machine_devices_hold(struct machine_devices *d, bool held)
@@ -258,6 +282,8 @@ void machine_devices_done(struct machine_devices *d)
 		kinds[slot->kind].free(slot->device);
 	}
 	d->vsock = NULL;
+	throttle_free(d->disks);
+	d->disks = NULL;
 	serial_free(d->serial);
 	d->serial = NULL;
 	close_fd(&d->serial_irq);

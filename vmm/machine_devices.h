@@ -26,6 +26,7 @@ struct machine_devices {
 	struct serial *serial;
 	int serial_irq;             /* eventfd; owned */
 	struct virtio_vsock *vsock; /* one of the slots, or NULL */
+	struct throttle *disks;     /* what all disks may move together; owned */
 };
 
 struct machine_devices_config {
@@ -36,6 +37,7 @@ struct machine_devices_config {
 	int *fds; /* the board's table; what a device takes over is -1 afterwards */
 	const struct virtio_vsock_ops *vsock_ops;
 	void *vsock_user;
+	struct throttle *disks; /* filled in by machine_devices_init */
 };
 
 /*
@@ -50,6 +52,10 @@ int machine_devices_init(struct machine_devices *d, const struct machine_devices
  * The disks' requests in flight are waited for.
  */
 void machine_devices_hold(struct machine_devices *d, bool held);
+
+/* From now on, while they work; vsock.ops counts for nothing. */
+void machine_devices_limit(
+	struct machine_devices *d, const struct rate_limit *disk, const struct rate_limit *vsock);
 
 /* What went through the devices, added up. Fills in what is not the vCPUs'. */
 void machine_devices_stats(const struct machine_devices *d, struct vmm_stats *ret);

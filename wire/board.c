@@ -105,6 +105,28 @@ static void put_kosvm(struct writer *w, const struct board *b)
 	end(w);
 }
 
+static void put_rate(struct writer *w, const char *name, uint64_t v)
+{
+	if (v)
+		put_u64(w, name, v);
+}
+
+static void put_limits(struct writer *w, const struct board *b)
+{
+	const struct rate_limit *d = &b->disk_rate;
+	const struct rate_limit *v = &b->vsock_rate;
+
+	if (!d->bytes && !d->ops && !v->bytes)
+		return;
+	begin(w, "limits");
+	put_rate(w, "kosvm,disk-bytes", d->bytes);
+	put_rate(w, "kosvm,disk-ops", d->ops);
+	put_rate(w, "kosvm,disk-burst", d->bytes ? d->burst : 0);
+	put_rate(w, "kosvm,vsock-bytes", v->bytes);
+	put_rate(w, "kosvm,vsock-burst", v->bytes ? v->burst : 0);
+	end(w);
+}
+
 static void put_cpus(struct writer *w, uint32_t vcpus)
 {
 	char name[24];
@@ -156,6 +178,7 @@ int board_encode(const struct board *b, void *buf, size_t len, struct kerr *e)
 	put_string(&w, "compatible", BOARD_COMPATIBLE);
 	put_chosen(&w, b);
 	put_kosvm(&w, b);
+	put_limits(&w, b);
 	begin(&w, "memory");
 	put_u64(&w, "reg", b->memory);
 	end(&w);

@@ -283,12 +283,14 @@ static int read_slot(struct board_reader *r, int node, struct board *b)
 
 struct node_kind {
 	const char *name;
+	bool optional;
 	int (*read)(struct board_reader *r, int node, struct board *b);
 };
 
 static const struct node_kind once[] = {
 	{ .name = "chosen", .read = read_chosen },
 	{ .name = "kosvm", .read = read_kosvm },
+	{ .name = "limits", .optional = true, .read = board_limits_read },
 	{ .name = "memory", .read = read_memory },
 	{ .name = "cpus", .read = read_cpus },
 	{ .name = "serial", .read = read_serial },
@@ -337,7 +339,7 @@ static int read_tree(struct board_reader *r, struct board *b)
 			return err;
 	}
 	for (size_t i = 0; i < ONCE_COUNT; i++) {
-		if (!(seen & (1u << i)))
+		if (!(seen & (1u << i)) && !once[i].optional)
 			return kerr_set(r->e, EINVAL, "board: node %s: missing", once[i].name);
 	}
 	return 0;

@@ -45,5 +45,9 @@ int board_leaf_read(const struct board_reader *r, int node, struct board_prop *p
 /* The descriptor whose index p read (BOARD_NO_FD when it was not there). */
 int board_fd_read(struct board_reader *r, int node, const struct board_prop *p, int *ret);
 
+struct board;
+/* board_limits.c: /limits */
+int board_limits_read(struct board_reader *r, int node, struct board *b);
+
 /* "board: node N: property P: what" */
 int board_prop_bad(const struct board_reader *r, int node, const char *prop, const char *what);

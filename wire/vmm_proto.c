@@ -33,6 +33,7 @@ static const struct shape shapes[] = {
 	[VMM_MSG_PAUSE] = { EXACTLY(struct vmm_msg_id) },
 	[VMM_MSG_RESUME] = { EXACTLY(struct vmm_msg_id) },
 	[VMM_MSG_STATS] = { EXACTLY(struct vmm_msg_id) },
+	[VMM_MSG_LIMITS] = { EXACTLY(struct vmm_msg_limits) },
 	[VMM_MSG_RUNNING] = { .known = true },
 	[VMM_MSG_GUEST_CONNECT] = { EXACTLY(struct vmm_msg_guest_connect) },
 	[VMM_MSG_CONNECTED] = { EXACTLY(struct vmm_msg_connected) },
@@ -89,6 +90,8 @@ static bool well_formed(const struct datagram *d, size_t n, size_t nfds)
 	switch (d->hdr.type) {
 	case VMM_MSG_CONNECT:
 		return d->u.connect.reserved == 0;
+	case VMM_MSG_LIMITS:
+		return d->u.limits.vsock.ops == 0;
 	case VMM_MSG_CONNECTED:
 		return d->u.connected.reserved == 0 && d->u.connected.result <= 0;
 	case VMM_MSG_ENDED:

@@ -28,6 +28,8 @@ static void check_accepted(const struct board *b, unsigned nfds)
 	if (memcmp(again.boot_id, b->boot_id, sizeof(b->boot_id)) != 0 ||
 		again.listen_fd != b->listen_fd || again.end_fd != b->end_fd ||
 		again.confine != b->confine ||
+		memcmp(&again.disk_rate, &b->disk_rate, sizeof(b->disk_rate)) != 0 ||
+		memcmp(&again.vsock_rate, &b->vsock_rate, sizeof(b->vsock_rate)) != 0 ||
 		(b->listen_fd != BOARD_NO_FD && !board_has_boot_id(b)))
 		abort();
 	if (again.memory != b->memory || again.vcpus != b->vcpus ||
@@ -73,6 +75,10 @@ static size_t write_sample(uint8_t *data, size_t max_size, unsigned seed)
 		.listen_fd = seed & 16 ? 14 : BOARD_NO_FD,
 		.end_fd = seed & 32 ? 15 : BOARD_NO_FD,
 		.confine = seed & BOARD_CONFINE_ALL,
+		.disk_rate = { .bytes = seed & 64 ? seed : 0,
+			.ops = seed & 128,
+			.burst = seed & 15 },
+		.vsock_rate = { .bytes = seed & 256, .burst = seed & 7 },
 	};
 	int len;
 

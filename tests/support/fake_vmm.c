@@ -202,7 +202,7 @@ static void handle_message(void)
 			hello();
 	} else if (msg.type == VMM_MSG_CONNECT) {
 		handle_connect();
-	} else if (msg.type >= VMM_MSG_PAUSE && msg.type <= VMM_MSG_STATS) {
+	} else if (msg.type >= VMM_MSG_PAUSE && msg.type <= VMM_MSG_LIMITS) {
 		handle_request();
 	} else if (msg.type == VMM_MSG_QUIT && !told("stubborn")) {
 		ended(VMM_END_QUIT, "as told");

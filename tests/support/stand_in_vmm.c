@@ -193,7 +193,14 @@ static void got_request(const struct vmm_msg *m)
 {
 	struct vmm_reply r = { .id = m->u.id.id };
 
-	if (m->type != VMM_MSG_STATS)
+	if (m->type == VMM_MSG_LIMITS)
+		vmm_console("limits: disk %llu %llu %llu vsock %llu %llu",
+			(unsigned long long)m->u.limits.disk.bytes,
+			(unsigned long long)m->u.limits.disk.ops,
+			(unsigned long long)m->u.limits.disk.burst,
+			(unsigned long long)m->u.limits.vsock.bytes,
+			(unsigned long long)m->u.limits.vsock.burst);
+	else if (m->type != VMM_MSG_STATS)
 		set_paused(m->type == VMM_MSG_PAUSE);
 	r.flags = flags_now();
 	vmm.stats.vcpu_ns += 1000;
@@ -229,6 +236,7 @@ static void dispatch(struct vmm_msg *m)
 	case VMM_MSG_PAUSE:
 	case VMM_MSG_RESUME:
 	case VMM_MSG_STATS:
+	case VMM_MSG_LIMITS:
 		got_request(m);
 		break;
 	case VMM_MSG_QUIT:

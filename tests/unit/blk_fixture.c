@@ -97,7 +97,9 @@ uint8_t fix_pattern(uint64_t at)
 
 static void open_disk(bool read_only)
 {
-	struct virtio_blk_config cfg = { .size = DISK, .read_only = read_only };
+	struct virtio_blk_config cfg = {
+		.size = DISK, .read_only = read_only, .throttle = fix.throttle
+	};
 	static uint8_t content[DISK];
 
 	for (unsigned i = 0; i < DISK; i++)

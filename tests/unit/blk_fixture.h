@@ -27,7 +27,8 @@ extern struct blk_fixture {
 	struct mock_ring ring;
 	struct virtio_blk *blk;
 	struct virtio_dev *dev;
-	int file; /* ours: a duplicate of what the device has */
+	struct throttle *throttle; /* of the next setup; the test's */
+	int file;                  /* ours: a duplicate of what the device has */
 } fix;
 
 /*

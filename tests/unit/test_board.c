@@ -33,6 +33,8 @@ static void setup(void)
 		.initrd_size = 4321,
 		.serial_fd = 3,
 		.serial_limit = 1 << 20,
+		.disk_rate = { .bytes = 20 << 20, .ops = 500, .burst = UINT64_MAX },
+		.vsock_rate = { .bytes = 1, .burst = 7 },
 	};
 	s = board_add_slot(&board, BOARD_BLK);
 	s->fd = 4;
@@ -109,6 +111,8 @@ START_TEST(round_trip)
 	ck_assert_uint_eq(out.initrd_size, 4321);
 	ck_assert_int_eq(out.serial_fd, 3);
 	ck_assert_uint_eq(out.serial_limit, 1 << 20);
+	ck_assert_mem_eq(&out.disk_rate, &board.disk_rate, sizeof(out.disk_rate));
+	ck_assert_mem_eq(&out.vsock_rate, &board.vsock_rate, sizeof(out.vsock_rate));
 	ck_assert_uint_eq(out.slot_count, 4);
 	for (unsigned i = 0; i < 4; i++) {
 		const struct board_slot *a = &board.slots[i];
@@ -164,6 +168,51 @@ START_TEST(smallest_and_largest)
 	ck_assert_uint_eq(out.slots[15].gsi, 20);
 	ck_assert_uint_eq(out.slots[15].mmio, BOARD_MMIO_BASE + 0xf000);
 	ck_assert_uint_eq(strlen(out.cmdline), BOARD_CMDLINE_MAX - 1);
+}
+END_TEST
+
+/* What is not limited is not there; a burst of nothing is none. */
+START_TEST(limits)
+{
+	static const struct rate_limit none;
+	int at;
+
+	board.disk_rate = (struct rate_limit){ .ops = 3, .burst = 5 };
+	board.vsock_rate = (struct rate_limit){ .burst = 5 };
+	accept_board(8);
+	ck_assert_uint_eq(out.disk_rate.ops, 3);
+	ck_assert_uint_eq(out.disk_rate.bytes, 0);
+	ck_assert_uint_eq(out.disk_rate.burst, 0);
+	ck_assert_mem_eq(&out.vsock_rate, &none, sizeof(none));
+	board.disk_rate = none;
+	accept_board(8);
+	ck_assert_mem_eq(&out.disk_rate, &none, sizeof(none));
+	ck_assert_int_lt(fdt_path_offset(fdt, "/limits"), 0);
+
+	open_tree();
+	at = fdt_path_offset(fdt, "/limits");
+	ck_assert_int_eq(fdt_setprop_u64(fdt, at, "kosvm,disk-ops", 0), 0);
+	refuse_tree("kosvm,disk-ops = 0: expected 1");
+	open_tree();
+	at = fdt_path_offset(fdt, "/limits");
+	ck_assert_int_eq(fdt_setprop_u32(fdt, at, "kosvm,vsock-bytes", 9), 0);
+	refuse_tree("kosvm,vsock-bytes: wrong length");
+	open_tree();
+	at = fdt_path_offset(fdt, "/limits");
+	ck_assert_int_eq(fdt_setprop_u64(fdt, at, "kosvm,vsock-ops", 9), 0);
+	refuse_tree("unknown property kosvm,vsock-ops");
+	open_tree();
+	at = fdt_path_offset(fdt, "/limits");
+	ck_assert_int_eq(fdt_delprop(fdt, at, "kosvm,disk-bytes"), 0);
+	refuse_tree("kosvm,disk-burst: expected beside kosvm,disk-bytes only");
+	open_tree();
+	at = fdt_path_offset(fdt, "/limits");
+	ck_assert_int_eq(fdt_delprop(fdt, at, "kosvm,vsock-bytes"), 0);
+	refuse_tree("kosvm,vsock-burst: expected beside");
+	open_tree();
+	ck_assert_int_ge(fdt_add_subnode(fdt, fdt_path_offset(fdt, "/limits"), "more"), 0);
+	refuse_tree("limits: unknown node more");
+	setup();
 }
 END_TEST
 
@@ -405,6 +454,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, round_trip);
 	tcase_add_test(tc, smallest_and_largest);
+	tcase_add_test(tc, limits);
 	tcase_add_test(tc, values_out_of_range);
 	tcase_add_test(tc, descriptors);
 	tcase_add_test(tc, unknown_protection);

@@ -41,6 +41,22 @@ static void send_raw(const void *buf, size_t len, size_t nfds)
 	ck_assert_int_eq(fdpass_send(ends[0], buf, len, fds, nfds), 0);
 }
 
+START_TEST(limits)
+{
+	struct vmm_msg_limits m = { .id = 7,
+		.disk = { .bytes = 1, .ops = 2, .burst = 3 },
+		.vsock = { .bytes = 4, .burst = 5 } };
+	struct vmm_msg msg;
+
+	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_LIMITS, &m, sizeof(m), NULL, 0), 0);
+	ck_assert_int_eq(vmm_proto_recv(ends[1], &msg), 1);
+	ck_assert_mem_eq(&msg.u.limits, &m, sizeof(m));
+	m.vsock.ops = 1;
+	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_LIMITS, &m, sizeof(m), NULL, 0), 0);
+	ck_assert_int_eq(vmm_proto_recv(ends[1], &msg), -EPROTO);
+}
+END_TEST
+
 START_TEST(round_trip)
 {
 	struct vmm_msg_guest_connect req = {
@@ -128,7 +144,7 @@ START_TEST(send_checks_shapes)
 	int fd = STDERR_FILENO;
 
 	ck_assert_int_eq(vmm_proto_send(ends[0], 0, NULL, 0, NULL, 0), -EINVAL);
-	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_STATS + 1, NULL, 0, NULL, 0), -EINVAL);
+	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_LIMITS + 1, NULL, 0, NULL, 0), -EINVAL);
 	ck_assert_int_eq(vmm_proto_send(ends[0], 1000, NULL, 0, NULL, 0), -EINVAL);
 	ck_assert_int_eq(vmm_proto_send(ends[0], VMM_MSG_QUIT, &id, 1, NULL, 0), -EINVAL);
 	ck_assert_int_eq(
@@ -227,6 +243,7 @@ START_TEST(malformed_requests)
 		{ VMM_MSG_PAUSE, sizeof(struct vmm_msg_id) },
 		{ VMM_MSG_RESUME, sizeof(struct vmm_msg_id) },
 		{ VMM_MSG_STATS, sizeof(struct vmm_msg_id) },
+		{ VMM_MSG_LIMITS, sizeof(struct vmm_msg_limits) },
 		{ VMM_MSG_REPLY, sizeof(struct vmm_reply) },
 	};
 	struct raw raw;
@@ -300,6 +317,7 @@ int main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, limits);
 	tcase_add_test(tc, round_trip);
 	tcase_add_test(tc, descriptors_travel);
 	tcase_add_test(tc, largest_board);

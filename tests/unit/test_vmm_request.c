@@ -42,6 +42,26 @@ START_TEST(answers)
 }
 END_TEST
 
+START_TEST(limits)
+{
+	const struct rate_limit disk = { .bytes = 1 << 20, .ops = 9 };
+	const struct rate_limit vsock = { .bytes = 5 };
+
+	vp_start("serve");
+	ck_assert_int_eq(vmm_proc_limits(vp.p, &disk, &vsock, vp_done, NULL), 0);
+	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_STATS, vp_done, NULL), 0);
+	ck_assert(!vp.replied);
+	fx_until(&vp.replied);
+	ck_assert_int_eq(vp.result, 0);
+	/* Its numbers cannot be had without a call of its own. */
+	ck_assert_int_eq(vmm_proc_request(vp.p, VMM_MSG_LIMITS, vp_done, NULL), -EINVAL);
+	vp.replied = false;
+	fx_until(&vp.replied);
+	ck_assert_uint_eq(vp.replies, 2);
+	vmm_proc_free(vp.p);
+}
+END_TEST
+
 START_TEST(says_no)
 {
 	vp_start("serve unable");
@@ -205,6 +225,7 @@ int main(void)
 	tcase_add_checked_fixture(t, fx_setup, fx_teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, answers);
+	tcase_add_test(t, limits);
 	tcase_add_test(t, says_no);
 	tcase_add_test(t, a_queue_in_order);
 	tcase_add_test(t, who_only_asks_keeps_nobody_from_freezing);

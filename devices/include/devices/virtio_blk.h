@@ -11,6 +11,7 @@
  * The cache is write-back with FLUSH offered: what the guest was told is
  * flushed is on the disk.
  */
+struct throttle;
 struct virtio_blk;
 
 struct virtio_blk_config {
@@ -18,6 +19,11 @@ struct virtio_blk_config {
 	uint64_t size; /* bytes, a multiple of 512; the capacity */
 	bool read_only;
 	char serial[20]; /* not necessarily NUL-terminated */
+	/*
+	 * Each request waits for its turn there (devices/throttle.h): all of its
+	 * data, and one operation. Borrowed; NULL: none does.
+	 */
+	struct throttle *throttle;
 };
 
 int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
@@ -33,6 +39,9 @@ struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
  * and done afresh afterwards. Nothing is lost. Loop thread; no vCPU runs.
  */
 void virtio_blk_hold(struct virtio_blk *b, bool held);
+
+/* The throttle's limit changed: whoever waits looks again. Any thread. */
+void virtio_blk_nudge(struct virtio_blk *b);
 
 /* Host-side totals since creation, for metering. Any thread. */
 struct virtio_blk_stats {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <devices/virtio.h>
+#include <wire/limits.h>
 
 /*
  * Socket device (virtio 1.2, 5.10), stream sockets only: a multiplexer
@@ -18,7 +19,18 @@
  * ends of pipes must ignore SIGPIPE; sockets never raise it.
  *
  * After a reset by the driver every host socket is closed, by the loop.
+ *
+ * Payload of both directions together can be limited. What is too much
+ * waits: data from the guest within the credit of its stream, which is opened
+ * again only when the host got it; data of the host in its socket. Nothing is
+ * dropped, streams take turns, and one that floods holds up no packet of
+ * another. Streams of the guest to control_port have a narrow lane of their own
+ * (VSOCK_CONTROL_RATE): they neither wait for a flood nor are a way around.
  */
+#define VSOCK_CONTROL_RATE (UINT64_C(64) << 10) /* bytes a second, where there is a limit at all   \
+						 */
+#define VSOCK_CONTROL_BURST (UINT64_C(256) << 10)
+
 struct virtio_vsock;
 
 struct virtio_vsock_ops {
@@ -41,6 +53,9 @@ struct virtio_vsock_config {
 	uint64_t buf_total;          /* bound on all of it, above 8 KiB each; 0: 16 MiB */
 	uint64_t connect_timeout_ns; /* host-initiated; 0: 10 s */
 	uint64_t close_timeout_ns;   /* wait for the guest's RST (5.10.6.5); 0: 8 s */
+	struct rate_limit rate;      /* bytes and burst; operations are not counted */
+	uint32_t control_port;       /* 0: no stream is special */
+	uint64_t (*clock_ns)(void);  /* of the limit; NULL: CLOCK_MONOTONIC */
 	const struct virtio_vsock_ops *ops;
 	void *user;
 };
@@ -63,6 +78,9 @@ int virtio_vsock_connect(
 /* Answers to guest_connect. fd becomes the device's in any case. An id that is gone is fine. */
 void virtio_vsock_accept(struct virtio_vsock *v, uint64_t id, int fd);
 void virtio_vsock_refuse(struct virtio_vsock *v, uint64_t id);
+
+/* The limit from now on. Loop thread. */
+void virtio_vsock_set_rate(struct virtio_vsock *v, const struct rate_limit *rate);
 
 /* Refuses every guest_connect that was not answered, or not even made yet. Loop thread. */
 void virtio_vsock_refuse_all(struct virtio_vsock *v);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <base/kerr.h>
+#include <wire/limits.h>
 
 /*
  * The board: what a virtual machine consists of, as one flattened device
@@ -21,6 +22,10 @@
  *                    kosvm,listen-fd (a listening unix SOCK_SEQPACKET socket, with a
  *                    boot id only), kosvm,end-fd (a file open for writing);
  *                    optional: kosvm,confine (u32, BOARD_CONFINE_*)
+ *   /limits          optional: what passes a second, at least 1 each, and at once
+ *                    (u64; wire/limits.h): kosvm,disk-bytes, kosvm,disk-ops,
+ *                    kosvm,disk-burst (with -bytes only) of all disks together,
+ *                    kosvm,vsock-bytes, kosvm,vsock-burst
  *   /memory          reg = total bytes (u64); the VMM leaves the 3-4 GiB hole
  *   /cpus/cpu@N      reg = N
  *   /serial          kosvm,fd, kosvm,limit (u64)
@@ -98,6 +103,8 @@ struct board {
 	uint64_t initrd_size;
 	int serial_fd; /* BOARD_NO_FD: the console goes nowhere (its tail is kept) */
 	uint64_t serial_limit;
+	struct rate_limit disk_rate;  /* of all disks together */
+	struct rate_limit vsock_rate; /* both directions together; ops is 0 */
 	unsigned slot_count;
 	struct board_slot slots[BOARD_MAX_SLOTS];
 };

@@ -32,16 +32,17 @@
  *     PAUSE          struct vmm_msg_id: hold vCPUs and devices; answered by REPLY
  *     RESUME         struct vmm_msg_id: go on; answered by REPLY
  *     STATS          struct vmm_msg_id: answered by REPLY
+ *     LIMITS         struct vmm_msg_limits: from now on; answered by REPLY
  *     QUIT           no payload: stop the vCPUs, flush, say ENDED, exit
  *   VMM -> kosvmd
  *     RUNNING        no payload: the machine is built and the vCPUs were entered
  *     ATTACHED       struct vmm_msg_attached: answers ATTACH
  *     GUEST_CONNECT  struct vmm_msg_guest_connect
  *     CONNECTED      struct vmm_msg_connected: ends a CONNECT
- *     REPLY          struct vmm_reply: ends a PAUSE, RESUME or STATS
+ *     REPLY          struct vmm_reply: ends a PAUSE, RESUME, STATS or LIMITS
  *     ENDED          struct vmm_msg_ended: the last message; the process exits next
  *
- * PAUSE, RESUME and STATS are one at a time: one that comes before the reply
+ * PAUSE, RESUME, STATS and LIMITS are one at a time: one that comes before the reply
  * to the last ends the VM. Once PAUSE is answered with 0 no guest instruction
  * runs and no device changes the guest's memory until RESUME. Pausing what is
  * paused, and resuming what runs, is fine.
@@ -63,6 +64,7 @@ enum vmm_msg_type {
 	VMM_MSG_PAUSE,
 	VMM_MSG_RESUME,
 	VMM_MSG_STATS,
+	VMM_MSG_LIMITS,
 	VMM_MSG_RUNNING = 64,
 	VMM_MSG_GUEST_CONNECT,
 	VMM_MSG_CONNECTED,
@@ -100,6 +102,13 @@ struct vmm_msg_connect {
 
 struct vmm_msg_id {
 	uint64_t id;
+};
+
+/* As the board's /limits; what is 0 is not limited. */
+struct vmm_msg_limits {
+	uint64_t id;
+	struct rate_limit disk;
+	struct rate_limit vsock; /* ops is 0 */
 };
 
 struct vmm_msg_guest_connect {
@@ -163,6 +172,7 @@ struct vmm_msg {
 		struct vmm_reply reply;
 		struct vmm_msg_connect connect;
 		struct vmm_msg_id id;
+		struct vmm_msg_limits limits;
 		struct vmm_msg_guest_connect guest_connect;
 		struct vmm_msg_connected connected;
 		struct vmm_msg_ended ended;
