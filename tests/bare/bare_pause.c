@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <base/clock.h>
+
 #include "vmm_run.h"
 
 static void start_and_wait(struct vmm_run *v, const char *line)
@@ -228,6 +230,49 @@ START_TEST(disk_waits_while_paused)
 }
 END_TEST
 
+static struct vmm_reply set_limits(struct vmm_run *v, const struct vmm_msg_limits *m)
+{
+	struct vmm_msg msg;
+
+	ck_assert_int_eq(vmm_proto_send(v->sock, VMM_MSG_LIMITS, m, sizeof(*m), NULL, 0), 0);
+	vmm_run_expect(v, VMM_MSG_REPLY, &msg);
+	ck_assert_uint_eq(msg.u.reply.id, m->id);
+	ck_assert_int_eq(msg.u.reply.result, 0);
+	return msg.u.reply;
+}
+
+/* By the board at first; then by word, while it waits; it is paused and ends all the same. */
+START_TEST(disk_under_a_limit)
+{
+	const struct vmm_msg_limits none = { .id = 12 };
+	const struct vmm_msg_limits little = { .id = 13, .disk = { .ops = 1 } };
+	struct vmm_run v;
+	struct vmm_reply r;
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+	uint64_t start;
+
+	ck_assert_int_eq(ftruncate(disk, 4096), 0);
+	vmm_run_init(&v, "run=mill rounds=400");
+	(void)vmm_run_add_blk(&v, disk, 4096);
+	v.board.disk_rate.ops = 10;
+	start = clock_mono_ns();
+	start_and_wait(&v, "grinding\n");
+	for (int i = 0; i < 10; i++) {
+		(void)usleep(100000);
+		r = vmm_run_request(&v, i % 2 ? VMM_MSG_PAUSE : VMM_MSG_RESUME);
+		ck_assert_uint_le(r.stats.blk_read_ops + r.stats.blk_write_ops,
+			10 + 10 * (clock_mono_ns() - start) / CLOCK_NS_PER_S + 1);
+	}
+	ck_assert_uint_ge(r.stats.blk_read_ops + r.stats.blk_write_ops, 10);
+	(void)vmm_run_request(&v, VMM_MSG_RESUME);
+	(void)set_limits(&v, &little);
+	(void)set_limits(&v, &none);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_ptr_nonnull(strstr(vmm_run_serial(&v), "mill ok\n"));
+	vmm_run_done(&v);
+}
+END_TEST
+
 const struct bare_test bare_pause_tests[] = {
 	{ "pause_stops_the_guest", &pause_stops_the_guest, NEEDS_KVM },
 	{ "pause_and_resume_in_haste", &pause_and_resume_in_haste, NEEDS_KVM },
@@ -235,5 +280,6 @@ const struct bare_test bare_pause_tests[] = {
 	{ "stays_paused_without_a_master", &stays_paused_without_a_master, NEEDS_KVM },
 	{ "vsock_waits_while_paused", &vsock_waits_while_paused, NEEDS_KVM },
 	{ "disk_waits_while_paused", &disk_waits_while_paused, NEEDS_KVM },
+	{ "disk_under_a_limit", &disk_under_a_limit, NEEDS_KVM },
 	{ 0 },
 };

@@ -318,8 +318,9 @@ START_TEST(reset_and_free_while_they_wait)
 {
 	int ours[6];
 
-	for (uint32_t i = 0; i < 6; i++) {
+	for (uint32_t i = 0; i < 6; i++)
 		ours[i] = fix_open(&f, i < 4 ? 7 : CONTROL, 900 + i);
+	for (uint32_t i = 0; i < 6; i++) {
 		send_bulk(i < 4 ? 7 : CONTROL, 900 + i, 0, 60000);
 		ck_assert_int_eq(write(ours[i], bulk, 30000), 30000);
 	}

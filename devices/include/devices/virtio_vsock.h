@@ -27,8 +27,7 @@
  * another. Streams of the guest to control_port have a narrow lane of their own
  * (VSOCK_CONTROL_RATE): they neither wait for a flood nor are a way around.
  */
-#define VSOCK_CONTROL_RATE (UINT64_C(64) << 10) /* bytes a second, where there is a limit at all   \
-						 */
+#define VSOCK_CONTROL_RATE  (UINT64_C(64) << 10) /* bytes a second, where there is any limit */
 #define VSOCK_CONTROL_BURST (UINT64_C(256) << 10)
 
 struct virtio_vsock;
