@@ -143,26 +143,33 @@ static struct timespec ns_to_timespec(uint64_t ns)
 	};
 }
 
+int loop_timer_add(struct loop *l, struct loop_timer *t)
+{
+	int fd;
+	int r;
+
+	if (t->w.loop)
+		return 0;
+	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	t->w.fn = timer_fired;
+	r = loop_fd_add(l, &t->w, fd, EPOLLIN);
+	if (r < 0)
+		(void)close(fd);
+	return r;
+}
+
 int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t first_ns, uint64_t interval_ns)
 {
 	struct itimerspec its = {
 		.it_value = ns_to_timespec(first_ns),
 		.it_interval = ns_to_timespec(interval_ns),
 	};
+	int r = loop_timer_add(l, t);
 
-	if (!t->w.loop) {
-		int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-		int r;
-
-		if (fd < 0)
-			return -errno;
-		t->w.fn = timer_fired;
-		r = loop_fd_add(l, &t->w, fd, EPOLLIN);
-		if (r < 0) {
-			(void)close(fd);
-			return r;
-		}
-	}
+	if (r < 0)
+		return r;
 	return timerfd_settime(t->w.fd, 0, &its, NULL) < 0 ? -errno : 0;
 }
 

@@ -2,11 +2,10 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
+#include <sys/epoll.h>
 
 #include <linux/virtio_ids.h>
 
@@ -25,7 +24,9 @@ struct virtio_blk {
 	struct virtio_dev dev;
 	struct blk_context ctx;
 	uint8_t config[BLK_CONFIG_SIZE];
-	int stop_fd;
+	int epfd; /* the worker waits there */
+	int (*on_thread)(void *user);
+	void *user;
 	/*
 	 * Held by the worker while it serves, by a vCPU's activate and reset.
 	 * Taken after dev->lock; the worker takes nothing while it holds it,
@@ -129,7 +130,7 @@ static void serve(struct virtio_blk *b)
 }
 
 /* Rounded up: a bucket that is asked too early makes another round. */
-static int poll_timeout(uint64_t ns)
+static int wait_ms(uint64_t ns)
 {
 	uint64_t ms = ns / CLOCK_NS_PER_MS + (ns % CLOCK_NS_PER_MS != 0);
 
@@ -138,23 +139,32 @@ static int poll_timeout(uint64_t ns)
 	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
+/*
+ * One edge a kick, so the eventfd is never read: with its count, KVM's signals
+ * and wake() make an edge each.
+ */
+static int watch_kicks(struct virtio_blk *b)
+{
+	struct epoll_event kicks = { .events = EPOLLIN | EPOLLET };
+
+	b->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (b->epfd < 0 || epoll_ctl(b->epfd, EPOLL_CTL_ADD, b->dev.notify[0], &kicks) < 0)
+		return -errno;
+	return 0;
+}
+
 static void *worker_main(void *arg)
 {
 	struct virtio_blk *b = arg;
-	struct pollfd fds[] = {
-		{ .fd = b->dev.notify[0], .events = POLLIN },
-		{ .fd = b->stop_fd, .events = POLLIN },
-	};
 
+	(void)pthread_setname_np(pthread_self(), "blk");
+	if (b->on_thread && b->on_thread(b->user) != 0)
+		return NULL;
 	while (!atomic_load(&b->stop)) {
-		uint64_t count;
-		int n = poll(fds, array_size(fds), poll_timeout(b->wait_ns));
+		struct epoll_event kick;
 
-		if (n < 0 && errno != EINTR)
+		if (epoll_wait(b->epfd, &kick, 1, wait_ms(b->wait_ns)) < 0 && errno != EINTR)
 			break;
-		/* 0: its turn has come. */
-		if (n != 0 && read(b->dev.notify[0], &count, sizeof(count)) < 0)
-			continue;
 		(void)pthread_mutex_lock(&b->serving);
 		b->wait_ns = 0;
 		if (b->active)
@@ -239,7 +249,6 @@ static int start_worker(struct virtio_blk *b)
 	if (err)
 		return -err;
 	b->started = true;
-	(void)pthread_setname_np(b->worker, "blk");
 	return 0;
 }
 
@@ -269,13 +278,15 @@ int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return kerr_errno(e, ENOMEM, "block device");
-	b->stop_fd = -1;
+	b->epfd = -1;
 	b->ctx.disk = (struct blk_disk){
 		.fd = -1,
 		.size = cfg->size,
 		.read_only = cfg->read_only,
 	};
 	b->throttle = cfg->throttle;
+	b->on_thread = cfg->on_thread;
+	b->user = cfg->user;
 	memcpy(b->ctx.id, cfg->serial, sizeof(b->ctx.id));
 	blk_config_fill(b->config, &b->ctx.disk);
 	(void)pthread_mutex_init(&b->serving, NULL);
@@ -287,9 +298,9 @@ int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,
 	r = virtio_dev_init(&b->dev, mem, e);
 	if (r < 0)
 		goto fail;
-	b->stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (b->stop_fd < 0) {
-		r = kerr_errno(e, errno, "block device: eventfd");
+	r = watch_kicks(b);
+	if (r < 0) {
+		(void)kerr_errno(e, -r, "block device: watching its queue");
 		goto fail;
 	}
 	r = start_worker(b);
@@ -313,13 +324,13 @@ void virtio_blk_free(struct virtio_blk *b)
 	if (b->started) {
 		atomic_store(&b->stop, true);
 		atomic_fetch_add(&b->ctx.disk.quiesce, 1);
-		wake(b->stop_fd);
+		wake(b->dev.notify[0]);
 		(void)pthread_join(b->worker, NULL);
 	}
 	if (b->throttle)
 		throttle_drop(b->throttle, &b->turn);
+	close_fd(&b->epfd);
 	virtio_dev_done(&b->dev);
-	close_fd(&b->stop_fd);
 	if (b->ctx.disk.fd >= 0 && !b->ctx.disk.read_only)
 		(void)blk_disk_flush(&b->ctx.disk);
 	close_fd(&b->ctx.disk.fd);

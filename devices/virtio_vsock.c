@@ -322,6 +322,11 @@ static int start(struct virtio_vsock *v, const struct gmem *mem, struct kerr *e)
 		return kerr_errno(e, errno, "vsock: eventfd");
 	v->wake_w.fn = on_wake;
 	r = loop_fd_add(v->loop, &v->wake_w, v->wake, EPOLLIN);
+	/* Now: the loop's thread may make no descriptors any more when it serves. */
+	if (r == 0)
+		r = loop_timer_add(v->loop, &v->timer);
+	if (r == 0)
+		r = loop_timer_add(v->loop, &v->refill);
 	for (unsigned i = 0; i < VSOCK_QUEUE_COUNT && r == 0; i++) {
 		v->notify_w[i].fn = on_kick[i];
 		r = loop_fd_add(v->loop, &v->notify_w[i], v->dev.notify[i], EPOLLIN);

@@ -252,10 +252,16 @@ static int wait_for_room(struct control *c, uint64_t deadline)
 {
 	struct pollfd p = { .fd = c->fd, .events = POLLOUT };
 	uint64_t now = clock_mono_ns();
+	struct timespec left;
 
 	if (now >= deadline)
 		return -ETIMEDOUT;
-	(void)poll(&p, 1, (int)((deadline - now) / CLOCK_NS_PER_MS) + 1);
+	left = (struct timespec){
+		.tv_sec = (time_t)((deadline - now) / CLOCK_NS_PER_S),
+		.tv_nsec = (long)((deadline - now) % CLOCK_NS_PER_S),
+	};
+	/* Not poll: after a stop it goes on by a system call of its own. */
+	(void)ppoll(&p, 1, &left, NULL);
 	return 0;
 }
 

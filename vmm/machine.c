@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <base/cleanup.h>
+#include <jail/lock.h>
 
 #include "bus.h"
 #include "ending.h"
@@ -29,6 +30,7 @@ struct machine {
 	struct ending ending;
 	struct loop_fd ending_watch;
 	struct vcpu_env env;
+	uint32_t confine; /* BOARD_CONFINE_* */
 	bool held;
 	unsigned vcpu_count;
 	struct vcpu *vcpus[BOARD_MAX_VCPUS];
@@ -76,6 +78,18 @@ static int load_guest(struct machine *m, const struct board *b, const int *fds,
 	return boot_write_tables(&m->mem, b, entry, initrd, e);
 }
 
+/* A block device's thread, first of all. */
+static int on_thread(void *user)
+{
+	struct machine *m = user;
+	struct kerr e = { 0 };
+	int r = jail_lock_thread(m->confine, JAIL_THREAD_BLOCK, &e);
+
+	if (r < 0)
+		ending_report(&m->ending, VMM_END_ERROR, "block device: %s", e.msg);
+	return r;
+}
+
 static int add_devices(struct machine *m, const struct board *b, int *fds, struct kerr *e)
 {
 	const struct machine_devices_config cfg = {
@@ -84,8 +98,9 @@ static int add_devices(struct machine *m, const struct board *b, int *fds, struc
 		.mem = &m->mem,
 		.board = b,
 		.fds = fds,
+		.on_thread = on_thread,
 		.vsock_ops = &vsock_ops,
-		.vsock_user = m,
+		.user = m,
 	};
 	int r = machine_devices_init(&m->devices, &cfg, &m->mmio, e);
 
@@ -98,6 +113,7 @@ static int add_vcpus(struct machine *m, const struct board *b, int kvm_fd,
 	m->env.ports = &m->ports;
 	m->env.mmio = &m->mmio;
 	m->env.ending = &m->ending;
+	m->env.confine = m->confine;
 	for (unsigned i = 0; i < b->vcpus; i++) {
 		int r = vcpu_new(&m->vcpus[i], &m->env, kvm_fd, m->vm_fd, i, e);
 
@@ -152,6 +168,7 @@ int machine_new(struct machine **ret, struct loop *loop, const struct board *b, 
 		m->ops = ops;
 		m->user = user;
 		m->vm_fd = -1;
+		m->confine = b->confine;
 		m->ending.event = -1;
 		m->ending_watch.fd = -1;
 		m->devices.serial_irq = -1;

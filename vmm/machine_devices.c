@@ -50,6 +50,8 @@ static int new_blk(struct machine_slot *slot, const struct machine_devices_confi
 		.size = s->size,
 		.read_only = s->read_only,
 		.throttle = cfg->disks,
+		.on_thread = cfg->on_thread,
+		.user = cfg->user,
 	};
 	struct virtio_blk *b;
 	int r;
@@ -88,7 +90,7 @@ static int new_vsock(struct machine_slot *slot, const struct machine_devices_con
 		.rate = cfg->board->vsock_rate,
 		.control_port = GUEST_PORT_CONTROL,
 		.ops = cfg->vsock_ops,
-		.user = cfg->vsock_user,
+		.user = cfg->user,
 	};
 	struct virtio_vsock *v;
 	int r = virtio_vsock_new(&v, cfg->mem, cfg->loop, &vsock, e);

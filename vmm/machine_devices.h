@@ -36,7 +36,8 @@ struct machine_devices_config {
 	const struct board *board;
 	int *fds; /* the board's table; what a device takes over is -1 afterwards */
 	const struct virtio_vsock_ops *vsock_ops;
-	void *vsock_user;
+	int (*on_thread)(void *user); /* in each thread of a device, before it serves */
+	void *user;                   /* of both */
 	struct throttle *disks; /* filled in by machine_devices_init */
 };
 

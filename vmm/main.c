@@ -47,6 +47,9 @@ static int run_machine(struct control *c, const struct board *b, int *fds, size_
 		r = machine_start(m, e);
 	if (r == 0)
 		r = control_say_running(c, e);
+	/* All is made: what the loop does from here on needs less. */
+	if (r == 0)
+		r = jail_lock_thread(b->confine, JAIL_THREAD_LOOP, e);
 	if (r == 0)
 		r = loop_run(loop, e);
 	machine_free(m);

@@ -14,6 +14,7 @@
 
 #include <base/cleanup.h>
 #include <base/clock.h>
+#include <jail/lock.h>
 
 #include "kvm.h"
 
@@ -257,6 +258,16 @@ static void through(struct vcpu *v)
 	(void)pthread_mutex_unlock(&v->env->lock);
 }
 
+static bool locked(struct vcpu *v)
+{
+	struct kerr e = { 0 };
+
+	if (jail_lock_thread(v->env->confine, JAIL_THREAD_VCPU, &e) == 0)
+		return true;
+	ending_report(v->env->ending, VMM_END_ERROR, "vCPU %u: %s", v->index, e.msg);
+	return false;
+}
+
 /*
  * No kick is lost: immediate_exit is set before the signal is sent. A
  * signal before KVM_RUN is followed by an entry that returns at once; a
@@ -273,8 +284,10 @@ static void *vcpu_main(void *arg)
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGRTMIN);
 	(void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	while (may_enter(v) && run_once(v))
-		;
+	if (locked(v)) {
+		while (may_enter(v) && run_once(v))
+			;
+	}
 	through(v);
 	return NULL;
 }

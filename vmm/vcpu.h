@@ -19,6 +19,7 @@ struct vcpu_env {
 	const struct bus *ports;
 	const struct bus *mmio;
 	struct ending *ending;
+	uint32_t confine; /* BOARD_CONFINE_*: what a thread takes from itself first */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool stop;

@@ -68,6 +68,7 @@ static void init(struct vmm_run *v, const char *kvm, const char *cmdline)
 		.listen_fd = BOARD_NO_FD,
 		.end_fd = BOARD_NO_FD,
 		.serial_limit = 1 << 20,
+		.confine = getenv("BARE_CONFINE") ? (uint32_t)atoi(getenv("BARE_CONFINE")) : 0,
 	};
 	(void)snprintf(v->board.cmdline, sizeof(v->board.cmdline), "%s", cmdline);
 	v->board.kvm_fd = vmm_run_add_fd(v, open(kvm, O_RDWR | O_CLOEXEC));

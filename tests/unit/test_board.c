@@ -275,7 +275,7 @@ END_TEST
 START_TEST(unknown_protection)
 {
 	board.confine = BOARD_CONFINE_ALL + 1;
-	refuse("kosvm,confine = 4");
+	refuse("kosvm,confine = 8");
 }
 END_TEST
 

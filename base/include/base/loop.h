@@ -56,7 +56,11 @@ int loop_fd_add(struct loop *l, struct loop_fd *w, int fd, uint32_t events);
 int loop_fd_mod(struct loop_fd *w, uint32_t events);
 void loop_fd_del(struct loop_fd *w); /* no-op when not registered; does not close */
 
-/* first_ns = 0 disarms. interval_ns = 0 means one shot. Starts or re-arms. */
+/*
+ * first_ns = 0 disarms. interval_ns = 0 means one shot. Starts or re-arms; of one that
+ * loop_timer_add has made, without a new descriptor.
+ */
+int loop_timer_add(struct loop *l, struct loop_timer *t);
 int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t first_ns, uint64_t interval_ns);
 void loop_timer_done(struct loop_timer *t);
 

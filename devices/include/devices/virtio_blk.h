@@ -24,6 +24,9 @@ struct virtio_blk_config {
 	 * data, and one operation. Borrowed; NULL: none does.
 	 */
 	struct throttle *throttle;
+	/* First in the device's thread; not 0: it serves nothing. NULL: nothing to do. */
+	int (*on_thread)(void *user);
+	void *user;
 };
 
 int virtio_blk_new(struct virtio_blk **ret, const struct gmem *mem,

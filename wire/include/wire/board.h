@@ -67,7 +67,8 @@
 /* What the VMM has to put on itself before it touches the machine (jail/lock.h), or end. */
 #define BOARD_CONFINE_PROCESS  1u
 #define BOARD_CONFINE_LANDLOCK 2u
-#define BOARD_CONFINE_ALL      3u
+#define BOARD_CONFINE_SECCOMP  4u
+#define BOARD_CONFINE_ALL      7u
 
 enum board_device { BOARD_BLK = 1, BOARD_VSOCK, BOARD_RNG };
 
