@@ -108,7 +108,7 @@ const struct seccomp_rule seccomp_rules[] = {
 	{ CALL(ioctl), SETUP, WITH(IS(1, KVM_SET_REGS)), WHY("cpu_setup: registers") },
 	{ CALL(ioctl), SETUP, WITH(IS(1, KVM_SET_FPU)), WHY("cpu_setup: registers") },
 	{ CALL(ioctl), SETUP, WITH(IS(1, BLKGETSIZE64)), WHY("is a block device long enough?"),
-		.rare = "seccomp: block_device" },
+		.rare = "a disk that is a block device; seccomp: rules_kept_and_broken" },
 
 	/* ---- waiting, locks, kicks */
 	{ CALL(futex), ALL, WITH(IS(1, FUTEX_WAIT | FUTEX_PRIVATE_FLAG)), WHY("a lock is taken") },
@@ -133,7 +133,7 @@ const struct seccomp_rule seccomp_rules[] = {
 		WHY("STATS: processor time of the vCPUs") },
 	{ CALL(clock_gettime), LOOP | BLOCK, WITH(IS(0, CLOCK_MONOTONIC)),
 		WHY("deadlines and tokens, where the vDSO cannot read the host's clock source"),
-		.rare = "seccomp: without_a_vdso" },
+		.rare = "a host without; seccomp: rules_kept_and_broken" },
 
 	/* ---- bytes */
 	{ CALL(write), ALL, WHY("interrupts and wakes (eventfd), console and messages") },
@@ -144,7 +144,7 @@ const struct seccomp_rule seccomp_rules[] = {
 	{ CALL(writev), LOOP, WHY("the guest's bytes for a stream that is a pipe or a terminal") },
 	{ CALL(writev), VCPU | BLOCK, WITH(IS(0, 2)),
 		WHY("the last words of glibc about a smashed stack or heap"),
-		.rare = "seccomp: last_words" },
+		.rare = "a flaw; seccomp: last_words" },
 	{ CALL(sendmsg), LOOP, WITH(IS(2, MSG_NOSIGNAL)), WHY("the control socket") },
 	{ CALL(recvmsg), LOOP, WITH(IS(2, MSG_CMSG_CLOEXEC)), WHY("the control socket") },
 	{ CALL(recvfrom), LOOP, WITH(IS(3, MSG_PEEK | MSG_DONTWAIT)),

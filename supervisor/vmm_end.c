@@ -58,6 +58,12 @@ static void reap(struct vmm_proc *p)
 			"VMM ended; how is not known, it was started by an earlier kosvmd");
 	else if (si.si_code == CLD_EXITED)
 		(void)snprintf(p->text, sizeof(p->text), "VMM ended with code %d", si.si_status);
+	else if (si.si_status == SIGSYS)
+		(void)snprintf(p->text, sizeof(p->text),
+			"the VMM was stopped by its seccomp filter (SIGSYS): it asked the kernel for "
+			"what it never needs, because of a flaw in it or an attack on it; its last "
+			"words, if any, are in vmm.log, and the number of the system call is in the "
+			"kernel's log");
 	else
 		(void)snprintf(p->text, sizeof(p->text), "VMM was killed by signal %d (%s)",
 			si.si_status, strsignal(si.si_status));

@@ -73,6 +73,9 @@ static void live_with(uint32_t confine, bool locked)
 	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
 	vmm_run_wait_serial(&v, "halted\n");
 	ck_assert(status_has(&v, "NoNewPrivs:\t1\n") == locked);
+	ck_assert(status_has(&v, "Seccomp:\t2\n") == locked);
+	/* Of set-up and of the loop. */
+	ck_assert(status_has(&v, "Seccomp_filters:\t2\n") == locked);
 	ck_assert_int_eq(vmm_run_request(&v, VMM_MSG_PAUSE).result, 0);
 	ck_assert_int_eq(vmm_run_request(&v, VMM_MSG_RESUME).result, 0);
 	ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_QUIT, NULL, 0, NULL, 0), 0);

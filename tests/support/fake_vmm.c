@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -337,6 +338,8 @@ int main(void)
 	}
 	if (strstr(order, "crash"))
 		abort();
+	if (strstr(order, "denied"))
+		(void)raise(SIGSYS);
 	if (strstr(order, "last-words")) {
 		wait_readable(); /* and never reads it */
 		ended(VMM_END_POWEROFF, "good night");

@@ -81,6 +81,15 @@ START_TEST(crash)
 }
 END_TEST
 
+START_TEST(stopped_by_its_filter)
+{
+	vp_start("denied");
+	fx_until(&vp.gone);
+	ck_assert_int_eq(vp.reason, 0);
+	ck_assert_ptr_nonnull(strstr(vp.text, "stopped by its seccomp filter (SIGSYS)"));
+}
+END_TEST
+
 START_TEST(text_is_printable)
 {
 	vp_start("escape");
