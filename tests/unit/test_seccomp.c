@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,6 +133,23 @@ static int attempt(const void *arg)
 		: 0;
 }
 
+static bool is_for(const struct seccomp_rule *r, enum lock lock)
+{
+	return lock == SETUP || (r->threads & locks[lock].bit);
+}
+
+/* Another rule does not mind what the arguments are. */
+static bool any_arguments(int call, enum lock lock)
+{
+	for (size_t i = 0; i < seccomp_rule_count; i++) {
+		const struct seccomp_rule *r = &seccomp_rules[i];
+
+		if (r->call == call && is_for(r, lock) && r->check_count == 0)
+			return true;
+	}
+	return false;
+}
+
 START_TEST(rules_kept_and_broken)
 {
 	const struct seccomp_rule *r = &seccomp_rules[_i];
@@ -140,13 +158,13 @@ START_TEST(rules_kept_and_broken)
 		struct attempt a = attempt_of(r, -1);
 		int status;
 
-		if (lock != SETUP && !(r->threads & locks[lock].bit))
+		if (!is_for(r, lock))
 			continue;
 		status = status_of(attempt, &a, lock);
 		ck_assert_msg(!is_stopped(status), "%s (%s) is denied", r->name, r->check_text);
 		if (r->answer)
 			ck_assert_int_eq(WEXITSTATUS(status), r->answer);
-		for (unsigned i = 0; i < r->check_count; i++) {
+		for (unsigned i = 0; i < r->check_count && !any_arguments(r->call, lock); i++) {
 			a = attempt_of(r, (int)i);
 			ck_assert_msg(is_stopped(status_of(attempt, &a, lock)),
 				"%s (%s) is allowed with argument %u wrong", r->name, r->check_text,

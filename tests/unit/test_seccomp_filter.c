@@ -4,6 +4,7 @@
  * tries some under the kernel's own.
  */
 #include <check.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
