@@ -12,7 +12,7 @@
 
 #include <base/cleanup.h>
 
-#include "seccomp_filters.h" /* generated */
+#include <seccomp_filters.h> /* generated */
 #include "seccomp_own_pid.h"
 
 static const struct {

@@ -38,7 +38,7 @@ struct machine_devices_config {
 	const struct virtio_vsock_ops *vsock_ops;
 	int (*on_thread)(void *user); /* in each thread of a device, before it serves */
 	void *user;                   /* of both */
-	struct throttle *disks; /* filled in by machine_devices_init */
+	struct throttle *disks;       /* filled in by machine_devices_init */
 };
 
 /*

@@ -256,9 +256,8 @@ static int use_what_is_open(void)
 
 START_TEST(what_is_open_stays)
 {
-	ck_assert_int_eq(
-		in_child(use_what_is_open,
-			jail_landlock_abi() > 0 ? LANDLOCKED : BOARD_CONFINE_PROCESS),
+	ck_assert_int_eq(in_child(use_what_is_open,
+				 jail_landlock_abi() > 0 ? LANDLOCKED : BOARD_CONFINE_PROCESS),
 		0);
 }
 END_TEST

@@ -154,12 +154,21 @@ START_TEST(few_calls)
 }
 END_TEST
 
+static bool any_arguments(int call)
+{
+	for (size_t i = 0; i < seccomp_rule_count; i++) {
+		if (seccomp_rules[i].call == call && seccomp_rules[i].check_count == 0)
+			return true;
+	}
+	return false;
+}
+
 /* All 64 bits of an argument count. */
 START_TEST(upper_halves_are_checked)
 {
 	const struct seccomp_rule *r = &seccomp_rules[_i];
 
-	for (unsigned i = 0; i < r->check_count; i++) {
+	for (unsigned i = 0; i < r->check_count && !any_arguments(r->call); i++) {
 		struct seccomp_data d = call_of(r);
 
 		d.args[r->checks[i].arg] |= UINT64_C(1) << 40;

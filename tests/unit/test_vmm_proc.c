@@ -211,6 +211,7 @@ int main(void)
 	tcase_add_test(t, streams);
 	tcase_add_test(t, last_words);
 	tcase_add_test(t, crash);
+	tcase_add_test(t, stopped_by_its_filter);
 	tcase_add_test(t, text_is_printable);
 	tcase_add_loop_test(t, breaks_the_protocol, 0, 3);
 	tcase_add_test(t, flood);
