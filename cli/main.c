@@ -18,6 +18,7 @@ const struct cmd *const cli_cmds[] = {
 	&cmd_restart,
 	&cmd_kill,
 	&cmd_rm,
+	&cmd_update,
 	&cmd_ps,
 	&cmd_inspect,
 	&cmd_wait,

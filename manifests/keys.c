@@ -4,11 +4,14 @@
 
 #include <base/clock.h>
 
-#define KIB         (1ULL << 10)
-#define MIB         (1ULL << 20)
-#define GIB         (1ULL << 30)
-#define TIB         (1ULL << 40)
-#define FIELD(f)    .offset = offsetof(struct manifest, f)
+#define KIB      (1ULL << 10)
+#define MIB      (1ULL << 20)
+#define GIB      (1ULL << 30)
+#define TIB      (1ULL << 40)
+#define FIELD(f) .offset = offsetof(struct manifest, f)
+#define RATE                                                                                       \
+	.parse = value_size, .or_zero = true, .min = 4 * KIB, .max = TIB,                          \
+	.expected = "a size such as 20M", .range = "0 for no limit, or 4K to 1T"
 #define DIGEST_FORM "blake2b: and 64 hexadecimal digits, as kosvm image import prints them"
 #define USER_FORM                                                                                  \
 	"an ordinary user of the guest: a uid such as 1000, uid:gid, or a name; never root"
@@ -82,6 +85,29 @@ const struct ini_key manifest_keys[KEY_COUNT] = {
 		.step = 4 * KIB,
 		.expected = "a size such as 16M, or 0 for no state disk",
 		.range = "0, or 8M to 16T in steps of 4K" },
+	[KEY_DISK_BANDWIDTH] = { .section = "resources",
+		.name = "disk-bandwidth",
+		FIELD(disk_rate.bytes),
+		RATE },
+	[KEY_DISK_OPS] = { .section = "resources",
+		.name = "disk-ops",
+		.parse = value_u64,
+		FIELD(disk_rate.ops),
+		.max = 1000000000,
+		.expected = "a whole number such as 500",
+		.range = "0 for no limit, or 1 to 1000000000" },
+	[KEY_DISK_BURST] = { .section = "resources",
+		.name = "disk-burst",
+		FIELD(disk_rate.burst),
+		RATE },
+	[KEY_VSOCK_BANDWIDTH] = { .section = "resources",
+		.name = "vsock-bandwidth",
+		FIELD(vsock_rate.bytes),
+		RATE },
+	[KEY_VSOCK_BURST] = { .section = "resources",
+		.name = "vsock-burst",
+		FIELD(vsock_rate.burst),
+		RATE },
 	[KEY_COMMAND] = { .section = "run",
 		.name = "command",
 		.parse = value_command,

@@ -15,6 +15,9 @@
 	.parse = value_u64, .min = (low), .max = (up), .expected = "a whole number such as 8"
 #define SIZE                                                                                       \
 	.parse = value_size, .min = 1ULL << 20, .max = 1ULL << 60, .expected = "a size such as 4G"
+#define RATE                                                                                       \
+	.parse = value_size, .min = 4ULL << 10, .max = 1ULL << 40,                                 \
+	.expected = "a size such as 20M", .range = "4K to 1T"
 #define SIZE_RANGE .range = "1M to 1048576T"
 
 static const char *const sections[] = { "limits" };
@@ -47,6 +50,16 @@ static const struct ini_key keys[SANDBOX_KEYS] = {
 		SIZE,
 		.or_zero = true,
 		.range = "0, or 1M to 1048576T" },
+	[SANDBOX_DISK_BANDWIDTH] = { .name = "disk-bandwidth",
+		LIMIT(SANDBOX_DISK_BANDWIDTH),
+		RATE },
+	[SANDBOX_DISK_OPS] = { .name = "disk-ops",
+		LIMIT(SANDBOX_DISK_OPS),
+		COUNT(1, 1000000000),
+		.range = "1 to 1000000000" },
+	[SANDBOX_VSOCK_BANDWIDTH] = { .name = "vsock-bandwidth",
+		LIMIT(SANDBOX_VSOCK_BANDWIDTH),
+		RATE },
 };
 
 static int on_section(void *user, unsigned line, const char *name, struct kerr *e)
@@ -128,7 +141,30 @@ int sandbox_check_manifest(
 		r = check_one(s, SANDBOX_MEMORY, m->memory, file, m->memory_line, e);
 	if (r == 0)
 		r = check_one(s, SANDBOX_STATE, m->state, file, m->state_line, e);
+	if (r == 0)
+		r = check_one(s, SANDBOX_DISK_BANDWIDTH, m->disk_rate.bytes, file,
+			m->disk_bandwidth_line, e);
+	if (r == 0)
+		r = check_one(s, SANDBOX_DISK_OPS, m->disk_rate.ops, file, m->disk_ops_line, e);
+	if (r == 0)
+		r = check_one(s, SANDBOX_VSOCK_BANDWIDTH, m->vsock_rate.bytes, file,
+			m->vsock_bandwidth_line, e);
 	return r;
+}
+
+int sandbox_check_change(const struct sandbox *s, enum sandbox_key key, uint64_t want,
+	const char *name, struct kerr *e)
+{
+	char asked[32] = "none";
+	char most[32];
+
+	if (s->line[key] == 0 || (want && want <= s->limit[key]))
+		return 0;
+	if (want)
+		format(key, want, asked);
+	format(key, s->limit[key], most);
+	return kerr_set(e, EPERM, "agent %s: %s = %s is more than %s:%u allows: %s = %s", name,
+		keys[key].name, asked, s->file, s->line[key], keys[key].name, most);
 }
 
 int sandbox_check_total(const struct sandbox *s, enum sandbox_key key, uint64_t have, uint64_t want,

@@ -71,15 +71,26 @@ void agent_publish(struct agent *a, const char *type, json_t *fields)
 	events_publish(a->sup, type, fields);
 }
 
-static void publish_move(struct agent *a, enum agent_state from, enum agent_event ev)
+/* As it is replayed from the database. */
+static void publish(struct agent *a, enum agent_state from, const char *event, const char *reason)
 {
 	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I}", "from", agent_state_name(from), "event",
-		agent_event_name(ev), "to", agent_state_name(a->state), "generation",
+		event, "to", agent_state_name(a->state), "generation",
 		(json_int_t)a->row.generation, "time_ns", (json_int_t)a->row.moved_ns);
 
 	if (o)
-		(void)json_object_set_new(o, "reason", api_text(a->reason));
+		(void)json_object_set_new(o, "reason", api_text(reason));
 	agent_publish(a, "agent.move", o);
+}
+
+static void publish_move(struct agent *a, enum agent_state from, enum agent_event ev)
+{
+	publish(a, from, agent_event_name(ev), a->reason);
+}
+
+void agent_publish_update(struct agent *a, const char *what)
+{
+	publish(a, a->state, "update", what);
 }
 
 /* ---- moves ---- */

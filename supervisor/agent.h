@@ -12,6 +12,7 @@
 #include "agent_log.h"
 #include "db.h"
 #include "guest_link.h"
+#include "limits.h"
 #include "sup.h"
 #include "vmm_proc.h"
 #include "worker.h"
@@ -129,6 +130,7 @@ struct agent {
 	struct manifest manifest;    /* zero when `unreadable` */
 	bool unreadable; /* its row or directory is not usable: it can be removed only */
 	struct launch launch;
+	struct limits_changed changed; /* row.overrides */
 	int dirfd;
 
 	/* While it is starting, running or stopping. */
@@ -206,6 +208,13 @@ int agent_kill(struct agent *a, struct kerr *e);
 int agent_restart(struct agent *a, uint64_t grace_ns, struct kerr *e);
 /* A signal to the agent's process in the guest. -ENOTCONN: it does not run. */
 int agent_signal(struct agent *a, int signo, struct kerr *e);
+/*
+ * Changes its limits as the body of a PATCH says, and records that. The VM is
+ * told by agent_limits_tell. -EINVAL, -EPERM: not so; -EBUSY: not now.
+ */
+int agent_update(struct agent *a, const json_t *body, struct kerr *e);
+/* As vmm_proc_limits; -ENOTCONN also without a VM. */
+int agent_limits_tell(struct agent *a, vmm_done_fn *done, void *user);
 /* Removes row and directory, and frees a. Refused while a VM is there. */
 int agent_remove(struct agent *a, struct kerr *e);
 
@@ -259,7 +268,8 @@ void agent_moved_for_real(struct agent *a, enum agent_event ev, const char *reas
 /* Records what changed in a->row beside a move; a failure is logged and returned. */
 int agent_note(struct agent *a);
 void agent_publish(struct agent *a, const char *type, json_t *fields); /* adds agent and id */
-void agent_say(struct agent *a, const char *text);                     /* progress to watchers */
+void agent_publish_update(struct agent *a, const char *what);
+void agent_say(struct agent *a, const char *text); /* progress to watchers */
 void agent_tell_removed(struct agent *a, const struct kerr *err);
 void agent_dir_name(const struct agent *a, char out[static 24]);
 /* Starts to verify and boot; agent_break follows when it fails later. */

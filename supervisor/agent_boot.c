@@ -155,6 +155,8 @@ enum board_fd { FD_KVM, FD_CONSOLE, FD_LISTEN, FD_END, FD_PREP };
 
 static int make_board(const struct agent *a, json_t *ok, struct board *b, struct kerr *e)
 {
+	struct limits limits;
+
 	*b = (struct board){
 		.memory = a->manifest.memory,
 		.vcpus = a->manifest.vcpus,
@@ -170,6 +172,8 @@ static int make_board(const struct agent *a, json_t *ok, struct board *b, struct
 		.confine = BOARD_CONFINE_ALL,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", BOARD_CMDLINE_DEFAULT);
+	limits_of(a, &limits);
+	limits_rates(&limits, &b->disk_rate, &b->vsock_rate);
 	(void)add_disk(b, FD_PREP + PREP_ROOTFS, size_of(ok, "rootfs") / 512 * 512, true,
 		SLOT_SERIAL_ROOTFS);
 	if (a->manifest.state > 0)

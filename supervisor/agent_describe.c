@@ -161,6 +161,7 @@ json_t *agent_inspect(const struct agent *a)
 	(void)set(o, "signature", api_text(a->row.signature));
 	(void)set(o, "lifecycle", lifecycle(&a->manifest));
 	(void)set(o, "launch", launched(&a->launch));
+	(void)set(o, "limits", limits_describe(a));
 	(void)set(o, "health", health(a));
 	(void)set(o, "transitions", moves);
 	(void)set(o, "boots", boots);

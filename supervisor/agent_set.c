@@ -248,6 +248,8 @@ static int read_in(struct agent *a, struct kerr *e)
 	if (r == 0)
 		r = launch_parse(row->launch, &a->launch, e);
 	if (r == 0)
+		r = limits_parse(row->overrides, &a->changed, e);
+	if (r == 0)
 		r = open_dir(a, false, e);
 	return r;
 }

@@ -79,6 +79,8 @@ int ceiling_check_start(const struct agent *a, struct kerr *e)
 	int r = sandbox_check_manifest(box, &a->manifest, a->row.name, e);
 
 	if (r == 0)
+		r = limits_check(a, &a->changed, e);
+	if (r == 0)
 		r = sandbox_check_total(box, SANDBOX_VCPUS_TOTAL, s.live_vcpus, a->manifest.vcpus,
 			"vcpus", "the agents that run", e);
 	if (r == 0)

@@ -74,6 +74,11 @@ int db_agent_last_id(struct db *db, int64_t *ret, struct kerr *e);
  */
 int db_agent_move(
 	struct db *db, struct db_agent *a, const char *from, const char *event, struct kerr *e);
+/*
+ * The same without a move, for limits that a person changed: recorded among the
+ * moves as event "update" from the state to itself; reason: what. Refused on a full disk.
+ */
+int db_agent_update(struct db *db, struct db_agent *a, const char *what, struct kerr *e);
 /* The same without a move: what else changed. */
 int db_agent_note(struct db *db, const struct db_agent *a, struct kerr *e);
 

@@ -207,22 +207,44 @@ static int record_move(struct db *db, const struct db_agent *a, const char *from
 	return db_end(db, r, e);
 }
 
+/* A look back "since" the time of one move must not find it again. */
+static void stamp(struct db *db, struct db_agent *a)
+{
+	a->moved_ns = clock_real_ns();
+	if (a->moved_ns == db->last_move_ns)
+		a->moved_ns++;
+	db->last_move_ns = a->moved_ns;
+}
+
 int db_agent_move(
 	struct db *db, struct db_agent *a, const char *from, const char *event, struct kerr *e)
 {
 	bool start = strcmp(event, "start") == 0 || strcmp(event, "restart") == 0;
 	int r;
 
-	/* A look back "since" the time of one move must not find it again. */
-	a->moved_ns = clock_real_ns();
-	if (a->moved_ns == db->last_move_ns)
-		a->moved_ns++;
-	db->last_move_ns = a->moved_ns;
+	stamp(db, a);
 	r = record_move(db, a, from, event, e);
 	if (r == -ENOSPC && !start && db_reserve_give(db))
 		r = record_move(db, a, from, event, e);
 	db_reserve_keep(db);
 	return r;
+}
+
+int db_agent_update(struct db *db, struct db_agent *a, const char *what, struct kerr *e)
+{
+	struct db_agent told = *a;
+	int r;
+
+	stamp(db, a);
+	told.moved_ns = a->moved_ns;
+	told.reason = (char *)what;
+	r = db_begin(db, e);
+	if (r < 0)
+		return r;
+	r = update_row(db, a, e);
+	if (r == 0)
+		r = insert_transition(db, &told, a->state, "update", e);
+	return db_end(db, r, e);
 }
 
 int db_agent_note(struct db *db, const struct db_agent *a, struct kerr *e)

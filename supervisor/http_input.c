@@ -148,7 +148,7 @@ int http_body_check(const json_t *body, const struct http_field *fields, struct 
 
 		if (!f)
 			return kerr_set(e, EINVAL, "body: nothing is named \"%.64s\" here", key);
-		r = check_value(f, v, e);
+		r = f->nullable && json_is_null(v) ? 0 : check_value(f, v, e);
 		if (r < 0)
 			return r;
 	}

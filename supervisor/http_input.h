@@ -28,7 +28,8 @@ struct http_field {
 	const char *key; /* NULL ends a table */
 	enum http_kind kind;
 	bool required;
-	bool repeat; /* may be in a query more than once */
+	bool repeat;   /* may be in a query more than once */
+	bool nullable; /* null is a value, too; of a body */
 	int64_t min;
 	int64_t max;
 };

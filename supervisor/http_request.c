@@ -101,7 +101,7 @@ static int prepare(struct http_conn *c, const char *method, char allow[static 64
 		r = http_query_check(&q->target, q->route->query, e);
 	if (r < 0)
 		return r;
-	if (strcmp(method, "POST") != 0)
+	if (strcmp(method, "POST") != 0 && strcmp(method, "PATCH") != 0)
 		return c->body_len == 0 ? 0 : kerr_set(e, EINVAL, "body: %s takes none", method);
 	r = http_body_parse(c->body, c->body_len, &q->body, e);
 	if (r == 0)

@@ -30,6 +30,27 @@ for signal in HUP SIGHUP sighup 1; do
 done
 try kosvm kill -s NOSUCH a
 expect "kill -s NOSUCH" 2 "expected a signal"
+try kosvm update a --disk-bandwidth 20M --disk-ops 500 --disk-burst none --vsock-bandwidth manifest --vsock-burst 1G
+asked "update" PATCH /v1/agents/a '"body": \{"disk_bandwidth": 20971520, "disk_ops": 500, "disk_burst": 0, "vsock_bandwidth": null, "vsock_burst": 1073741824\}'
+is "update prints the name" "$out" = a
+try kosvm update --reset --cpu 50% --cpu-weight 200 a b
+asked "update of several, with --reset" PATCH /v1/agents/b '"body": \{"reset": true, "cpu_permille": 500, "cpu_weight": 200\}'
+for share in 1.5=1500 2=2000 0.25=250 12.5%=125 manifest=null; do
+	try kosvm update --cpu "${share%=*}" a
+	asked "update --cpu ${share%=*}" PATCH /v1/agents/a "\"cpu_permille\": ${share#*=}\\}"
+done
+for wrong in "--cpu 0" "--cpu 1." "--cpu .5" "--cpu 1.5.0" "--cpu 1.2345" "--cpu 12.34%" "--cpu -1" "--cpu none" "--cpu 50%%" \
+	"--disk-bandwidth fast" "--disk-bandwidth -1" "--disk-ops 1.5" "--disk-ops 99999999999999999999" "--disk-burst 1X" "--vsock-burst"; do
+	# shellcheck disable=SC2086 # two words
+	try kosvm update $wrong a
+	expect "update $wrong" 2 "expected|requires|usage"
+done
+try kosvm update a
+expect "update without a limit" 2 "nothing to change"
+try kosvm update --disk-ops 5
+expect "update without a name" 2 "expected names"
+try kosvm update --disk-ops 5 nobody
+expect "update of one that is not there" 1 "no agent is named nobody"
 try kosvm rm -f a
 asked "rm -f" DELETE /v1/agents/a 'force=true'
 try kosvm start '../../v1/panic'

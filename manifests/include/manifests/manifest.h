@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <base/kerr.h>
+#include <wire/limits.h>
 
 /*
  * An agent's manifest: what it is made of and what it may do, as an INI
@@ -18,7 +19,9 @@
  *
  *   [agent]      name, version (unsigned)
  *   [image]      kernel, initramfs, rootfs = blake2b:HEX
- *   [resources]  vcpus, memory, state (size of the state disk; 0: none)
+ *   [resources]  vcpus, memory, state (size of the state disk; 0: none),
+ *                disk-bandwidth, disk-ops, disk-burst (of all disks together),
+ *                vsock-bandwidth, vsock-burst (both ways together); 0: no limit
  *   [run]        command, user (uid or uid:gid or a name; never root),
  *                workdir, start-timeout, stop-timeout, console (size of the
  *                boot log kept), log (size of the agent's log kept)
@@ -62,17 +65,19 @@ struct manifest {
 	char name[MANIFEST_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9-]*[a-z0-9])? */
 	uint32_t version;                 /* default 1 */
 	struct digest kernel, initramfs, rootfs;
-	uint32_t vcpus;    /* 1..32; default 1 */
-	uint64_t memory;   /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB; default 128 MiB */
-	uint64_t state;    /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096; default 0 */
-	char **argv;       /* NULL-terminated, at least one; argv[0] is an absolute path */
-	char **env;        /* NULL-terminated, NAME=value */
-	char user[33];     /* default "1000:1000" */
-	char workdir[256]; /* absolute; default "/state" with a state disk, else "/" */
-	uint64_t start_timeout_ns;       /* default 60 s */
-	uint64_t stop_timeout_ns;        /* default 10 s */
-	uint64_t console_max;            /* default 1 MiB */
-	uint64_t log_max;                /* default 16 MiB */
+	uint32_t vcpus;  /* 1..32; default 1 */
+	uint64_t memory; /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB; default 128 MiB */
+	uint64_t state;  /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096; default 0 */
+	struct rate_limit disk_rate;  /* sizes 0 or 4 KiB .. 1 TiB, ops 0 .. 10^9; default 0 */
+	struct rate_limit vsock_rate; /* the same; ops is 0 */
+	char **argv;               /* NULL-terminated, at least one; argv[0] is an absolute path */
+	char **env;                /* NULL-terminated, NAME=value */
+	char user[33];             /* default "1000:1000" */
+	char workdir[256];         /* absolute; default "/state" with a state disk, else "/" */
+	uint64_t start_timeout_ns; /* default 60 s */
+	uint64_t stop_timeout_ns;  /* default 10 s */
+	uint64_t console_max;      /* default 1 MiB */
+	uint64_t log_max;          /* default 16 MiB */
 	enum manifest_restart restart;   /* default never */
 	uint32_t restart_max;            /* in a row; 0: no limit; default 10 */
 	uint64_t restart_backoff_ns;     /* before the first; doubles; default 1 s */
@@ -86,6 +91,7 @@ struct manifest {
 	char **labels;                   /* NULL-terminated, key=value */
 	/* Where it says so, for messages; 0: nowhere, it is the default. */
 	unsigned vcpus_line, memory_line, state_line;
+	unsigned disk_bandwidth_line, disk_ops_line, vsock_bandwidth_line;
 };
 
 /*

@@ -15,6 +15,8 @@
  *             vcpus, memory, state       of one agent
  *             vcpus-total, memory-total  of all agents that run
  *             state-total                of all agents there are
+ *             disk-bandwidth, disk-ops, vsock-bandwidth
+ *                                        of one agent, and what one has that asks for none
  *
  * What is not there is not limited.
  */
@@ -29,6 +31,9 @@ enum sandbox_key {
 	SANDBOX_MEMORY_TOTAL,
 	SANDBOX_STATE,
 	SANDBOX_STATE_TOTAL,
+	SANDBOX_DISK_BANDWIDTH,
+	SANDBOX_DISK_OPS,
+	SANDBOX_VSOCK_BANDWIDTH,
 	SANDBOX_KEYS
 };
 
@@ -48,6 +53,13 @@ int sandbox_parse(
  */
 int sandbox_check_manifest(
 	const struct sandbox *s, const struct manifest *m, const char *file, struct kerr *e);
+
+/*
+ * What a person wants for an agent that is there, 0 for no limit: -EPERM with
+ * the agent's name and the line.
+ */
+int sandbox_check_change(const struct sandbox *s, enum sandbox_key key, uint64_t want,
+	const char *name, struct kerr *e);
 
 /*
  * have of all others and want of one more, against a ceiling for all: -EPERM,
