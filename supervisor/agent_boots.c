@@ -196,7 +196,8 @@ void agent_attached(struct agent *a, bool paused)
 
 	a->frozen = paused;
 	/* What was recorded and not told, or a ceiling of another sandbox.ini. */
-	(void)agent_limits_tell(a, NULL, NULL);
+	if (limits_any(a))
+		(void)agent_limits_tell(a, NULL, NULL);
 	if (a->state == AGENT_STARTING)
 		(void)loop_timer_set(a->sup->loop, &a->deadline,
 			ran + CLOCK_NS_PER_S < limit ? limit - ran : CLOCK_NS_PER_S, 0);

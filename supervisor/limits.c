@@ -183,6 +183,17 @@ void limits_of(const struct agent *a, struct limits *ret)
 	keep_burst(a, ret, LIMIT_VSOCK_BURST, SANDBOX_VSOCK_BANDWIDTH);
 }
 
+bool limits_any(const struct agent *a)
+{
+	struct limits l;
+	bool any = false;
+
+	limits_of(a, &l);
+	for (int i = 0; i < LIMIT_COUNT; i++)
+		any = any || l.value[i] || a->changed.set[i];
+	return any;
+}
+
 void limits_rates(const struct limits *l, struct rate_limit *disk, struct rate_limit *vsock)
 {
 	*disk = (struct rate_limit){

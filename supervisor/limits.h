@@ -54,6 +54,8 @@ int limits_change(
 int limits_check(const struct agent *a, const struct limits_changed *c, struct kerr *e);
 
 void limits_of(const struct agent *a, struct limits *ret);
+/* Is there one, or was one changed? A VMM from before there were any is better left alone. */
+bool limits_any(const struct agent *a);
 void limits_rates(const struct limits *l, struct rate_limit *disk, struct rate_limit *vsock);
 /* {"disk_bandwidth": {"value": 20971520, "from": "update"}, …} */
 json_t *limits_describe(const struct agent *a);

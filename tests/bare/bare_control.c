@@ -266,6 +266,24 @@ START_TEST(descriptor_that_did_not_come)
 }
 END_TEST
 
+/* A board that promises more than there is: nothing runs, and the file stays as it is. */
+START_TEST(disk_that_is_smaller_than_its_board)
+{
+	struct vmm_run v;
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+	int ours = fcntl(disk, F_DUPFD_CLOEXEC, 0);
+
+	ck_assert_int_eq(ftruncate(disk, 4096), 0);
+	vmm_run_init(&v, "run=mill rounds=1");
+	(void)vmm_run_add_blk(&v, disk, 8192);
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_ERROR, "at least 8192 bytes");
+	ck_assert_int_eq(lseek(ours, 0, SEEK_END), 4096);
+	(void)close(ours);
+	vmm_run_done(&v);
+}
+END_TEST
+
 START_TEST(not_kvm)
 {
 	struct vmm_run v;
@@ -339,6 +357,7 @@ const struct bare_test bare_control_tests[] = {
 	{ "malformed_later_messages", &malformed_later_messages, NEEDS_KVM },
 	{ "broken_boards", &broken_boards, 0 },
 	{ "descriptor_that_did_not_come", &descriptor_that_did_not_come, 0 },
+	{ "disk_that_is_smaller_than_its_board", &disk_that_is_smaller_than_its_board, NEEDS_KVM },
 	{ "not_kvm", &not_kvm, 0 },
 	{ "not_a_socket", &not_a_socket, 0 },
 	{ "connect_without_vsock", &connect_without_vsock, NEEDS_KVM },

@@ -2,7 +2,7 @@
 # Help, versions and wrong arguments: what a person tries first.
 
 mapfile -t verbs < <(kosvm help | sed -n 's/^  \([a-z]*\) .*/\1/p')
-is "kosvm help lists the verbs" "${#verbs[@]}" -ge 29
+is "kosvm help lists the verbs" "${#verbs[@]}" -ge 30
 bash_completion=$(kosvm completion bash)
 zsh_completion=$(kosvm completion zsh)
 for verb in "${verbs[@]}"; do

@@ -41,6 +41,7 @@ disk_full() {
 	k exec mill sh -c 'cat /dev/zero >/state/full'
 	[ "$code" -ne 0 ] || fail "32 MiB took more than 32 MiB"
 	has "in the guest" "$err" 'No space left on device'
+	is "size of the state file" "$(find "$KOSVM_STATE/agents" -name state.img -size +33554432c)" ""
 	is state "$(field mill state)" running
 	good exec mill sh -c 'rm /state/full; echo again >/state/small; cat /state/small'
 	is "after that" "$out" again

@@ -137,6 +137,26 @@ START_TEST(lifecycle_and_labels)
 }
 END_TEST
 
+START_TEST(traffic)
+{
+	ck_assert_int_eq(parse(BASE), 0);
+	ck_assert(!m.disk_rate.bytes && !m.disk_rate.ops && !m.disk_rate.burst);
+	ck_assert(!m.vsock_rate.bytes && !m.vsock_rate.ops && !m.vsock_rate.burst);
+	ck_assert_uint_eq(m.disk_bandwidth_line, 0);
+	manifest_done(&m);
+	ck_assert_int_eq(parse(BASE "[resources]\ndisk-bandwidth = 20M\ndisk-ops = 500\n"
+				    "disk-burst = 0\nvsock-bandwidth = 4K\nvsock-burst = 1T\n"),
+		0);
+	ck_assert_uint_eq(m.disk_rate.bytes, 20 << 20);
+	ck_assert_uint_eq(m.disk_rate.ops, 500);
+	ck_assert_uint_eq(m.disk_rate.burst, 0);
+	ck_assert_uint_eq(m.vsock_rate.bytes, 4096);
+	ck_assert_uint_eq(m.vsock_rate.burst, 1ULL << 40);
+	ck_assert_uint_eq(m.disk_ops_line, m.disk_bandwidth_line + 1);
+	ck_assert_uint_eq(m.vsock_bandwidth_line, m.disk_bandwidth_line + 3);
+}
+END_TEST
+
 START_TEST(state_disk_is_the_workdir)
 {
 	ck_assert_int_eq(parse(BASE "[resources]\nstate = 8M\n"), 0);
@@ -167,6 +187,12 @@ static const struct {
 	{ "[resources]\nstate = 4M\n", "12: state = 4M: expected 0, or 8M to 16T in steps of 4K" },
 	{ "[resources]\nstate = 17T\n",
 		"12: state = 17T: expected 0, or 8M to 16T in steps of 4K" },
+	{ "[resources]\ndisk-bandwidth = 4095\n",
+		"12: disk-bandwidth = 4095: expected 0 for no limit, or 4K to 1T" },
+	{ "[resources]\nvsock-burst = 2T\n",
+		"12: vsock-burst = 2T: expected 0 for no limit, or 4K to 1T" },
+	{ "[resources]\ndisk-ops = 1K\n",
+		"12: disk-ops = 1K: expected a whole number such as 500" },
 	{ "[resources]\nstate = no\n",
 		"12: state = no: expected a size such as 16M, or 0 for no state disk" },
 	{ "[resources]\nvcpus = 0\n", "12: vcpus = 0: expected 1 to 32" },
@@ -575,6 +601,7 @@ int main(void)
 	tcase_add_test(t, defaults);
 	tcase_add_test(t, every_key);
 	tcase_add_test(t, lifecycle_and_labels);
+	tcase_add_test(t, traffic);
 	tcase_add_test(t, state_disk_is_the_workdir);
 	tcase_add_loop_test(t, mistake, 0, (int)array_size(mistakes));
 	tcase_add_test(t, key_before_section);

@@ -30,7 +30,8 @@ END_TEST
 START_TEST(every_limit)
 {
 	ck_assert_msg(parse("[limits]\nagents = 100\nvcpus = 4\nvcpus-total = 64\nmemory = 2G\n"
-			    "memory-total = 1T\nstate = 0\nstate-total = 10T\n") == 0,
+			    "memory-total = 1T\nstate = 0\nstate-total = 10T\n"
+			    "disk-bandwidth = 20M\ndisk-ops = 500\nvsock-bandwidth = 4K\n") == 0,
 		"%s", e.msg);
 	ck_assert_uint_eq(box.limit[SANDBOX_AGENTS], 100);
 	ck_assert_uint_eq(box.limit[SANDBOX_VCPUS], 4);
@@ -39,6 +40,9 @@ START_TEST(every_limit)
 	ck_assert_uint_eq(box.limit[SANDBOX_MEMORY_TOTAL], 1ULL << 40);
 	ck_assert_uint_eq(box.limit[SANDBOX_STATE], 0);
 	ck_assert_uint_eq(box.limit[SANDBOX_STATE_TOTAL], 10ULL << 40);
+	ck_assert_uint_eq(box.limit[SANDBOX_DISK_BANDWIDTH], 20ULL << 20);
+	ck_assert_uint_eq(box.limit[SANDBOX_DISK_OPS], 500);
+	ck_assert_uint_eq(box.limit[SANDBOX_VSOCK_BANDWIDTH], 4096);
 	for (unsigned k = 0; k < SANDBOX_KEYS; k++)
 		ck_assert_uint_eq(box.line[k], 2 + k);
 	ck_assert_str_eq(box.file, "/etc/kosvm/sandbox.ini");
@@ -64,6 +68,8 @@ static const struct {
 		"/etc/kosvm/sandbox.ini:2: memory = 0: expected 1M to 1048576T" },
 	{ "[limits]\nmemory = lots\n",
 		"/etc/kosvm/sandbox.ini:2: memory = lots: expected a size such as 4G" },
+	{ "[limits]\ndisk-bandwidth = 0\n",
+		"/etc/kosvm/sandbox.ini:2: disk-bandwidth = 0: expected 4K to 1T" },
 	{ "[limits]\nstate-total = 99999999999T\n",
 		"/etc/kosvm/sandbox.ini:2: state-total = 99999999999T: expected 0, or 1M to 1048576T" },
 };
@@ -116,6 +122,35 @@ START_TEST(a_manifest_that_asks_for_more)
 }
 END_TEST
 
+/* Limits of traffic: who asks for none may, and has the ceiling; who says "no limit" may not. */
+START_TEST(traffic)
+{
+	struct manifest m = { .disk_rate = { .bytes = 10 << 20 } };
+
+	ck_assert_int_eq(parse("[limits]\ndisk-bandwidth = 10M\ndisk-ops = 5\n"
+			       "vsock-bandwidth = 1M\n"),
+		0);
+	ck_assert_int_eq(sandbox_check_manifest(&box, &m, "m.ini", &e), 0);
+	m.disk_rate.ops = 6;
+	m.disk_ops_line = 12;
+	ck_assert_int_eq(sandbox_check_manifest(&box, &m, "m.ini", &e), -EPERM);
+	ck_assert_str_eq(e.msg,
+		"m.ini:12: disk-ops = 6 is more than /etc/kosvm/sandbox.ini:3 allows: disk-ops = 5");
+	m.disk_rate.ops = 5;
+	m.vsock_rate.bytes = 2 << 20;
+	m.vsock_bandwidth_line = 14;
+	ck_assert_int_eq(sandbox_check_manifest(&box, &m, "m.ini", &e), -EPERM);
+	ck_assert_ptr_nonnull(strstr(e.msg, "m.ini:14: vsock-bandwidth = 2M is more than"));
+	ck_assert_int_eq(sandbox_check_change(&box, SANDBOX_DISK_OPS, 5, "a", &e), 0);
+	ck_assert_int_eq(sandbox_check_change(&box, SANDBOX_DISK_OPS, 6, "a", &e), -EPERM);
+	ck_assert_str_eq(e.msg,
+		"agent a: disk-ops = 6 is more than /etc/kosvm/sandbox.ini:3 allows: disk-ops = 5");
+	ck_assert_int_eq(sandbox_check_change(&box, SANDBOX_DISK_OPS, 0, "a", &e), -EPERM);
+	ck_assert_ptr_nonnull(strstr(e.msg, "disk-ops = none is more"));
+	ck_assert_int_eq(sandbox_check_change(&box, SANDBOX_MEMORY, 0, "a", &e), 0);
+}
+END_TEST
+
 START_TEST(totals)
 {
 	ck_assert_int_eq(parse("[limits]\nagents = 2\nmemory-total = 1G\n"), 0);
@@ -153,6 +188,7 @@ int main(void)
 	tcase_add_loop_test(tc, mistake, 0, (int)array_size(mistakes));
 	tcase_add_test(tc, too_large);
 	tcase_add_test(tc, a_manifest_that_asks_for_more);
+	tcase_add_test(tc, traffic);
 	tcase_add_test(tc, totals);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
