@@ -44,8 +44,8 @@ struct db_agent {
 	char paused[8];         /* "", "idle" or "panic" */
 	bool provisional;       /* goes when its first start leads to no VM */
 	uint32_t host_uid;      /* and gid that its VMM runs as; 0: none of its own */
-	char *overrides;        /* a JSON object: limits changed after it was made */
-	uint64_t moved_ns;      /* of the last move; not read back */
+	char *overrides;   /* a JSON object: limits changed after it was made; NULL: as they are */
+	uint64_t moved_ns; /* of the last move; not read back */
 };
 
 /*

@@ -147,7 +147,8 @@ static int update_row(struct db *db, const struct db_agent *a, struct kerr *e)
 	db_bind_text(s, 10, a->paused);
 	(void)sqlite3_bind_int(s, 11, a->provisional);
 	bind_host_uid(s, 12, a->host_uid);
-	db_bind_text(s, 13, a->overrides);
+	/* NULL: as they are. */
+	(void)sqlite3_bind_text(s, 13, a->overrides, -1, SQLITE_STATIC);
 	(void)sqlite3_bind_int64(s, 14, a->id);
 	return db_run(db, s, "update agent", e);
 }

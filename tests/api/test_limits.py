@@ -33,7 +33,7 @@ def test_changed(h):
     moves = h.ask("GET", "/v1/agents/slow").json["transitions"]
     check("it is in the history", moves[-1]["event"] == "update" and moves[-1]["from"] == moves[-1]["to"] == "running" and
           moves[-1]["reason"] == "disk-ops = 500, vsock-bandwidth = 1M", moves[-1])
-    r = h.ask("GET", "/v1/events?follow=false&since=0")
+    r = h.ask("GET", "/events?follow=false&since=0")
     events = [json.loads(line[6:]) for line in r.body.decode().splitlines() if line.startswith("data: ")]
     check("and among the events", [e for e in events if e.get("event") == "update" and e["agent"] == "slow"], events[-3:])
 

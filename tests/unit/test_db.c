@@ -210,6 +210,30 @@ START_TEST(moves_are_whole)
 }
 END_TEST
 
+/* What is not said about them changes nothing; what is said is a row among the moves. */
+START_TEST(limits_changed)
+{
+	struct db_agent a = sample("limits");
+
+	ck_assert_int_eq(db_agent_add(db, &a, &fx_err), 0);
+	a.state = (char *)"starting";
+	a.reason = (char *)"why";
+	ck_assert_int_eq(db_agent_move(db, &a, "created", "start", &fx_err), 0);
+	ck_assert_int_eq(count("SELECT overrides = '{}' FROM agents"), 1);
+	a.overrides = (char *)"{\"disk_ops\":5}";
+	ck_assert_int_eq(db_agent_update(db, &a, "disk-ops = 5", &fx_err), 0);
+	ck_assert_uint_gt(a.moved_ns, 0);
+	ck_assert_int_eq(count("SELECT COUNT(*) FROM transitions WHERE event = 'update' AND "
+			       "from_state = 'starting' AND to_state = 'starting' AND "
+			       "reason = 'disk-ops = 5'"),
+		1);
+	ck_assert_int_eq(count("SELECT reason = 'why' FROM agents"), 1);
+	a.overrides = NULL;
+	ck_assert_int_eq(db_agent_note(db, &a, &fx_err), 0);
+	ck_assert_int_eq(count("SELECT overrides = '{\"disk_ops\":5}' FROM agents"), 1);
+}
+END_TEST
+
 START_TEST(other_files)
 {
 	struct db *other = NULL;
@@ -511,6 +535,7 @@ int main(void)
 	tcase_add_test(t, names_are_unique);
 	tcase_add_test(t, cids_and_ids);
 	tcase_add_test(t, moves_are_whole);
+	tcase_add_test(t, limits_changed);
 	tcase_add_test(t, other_files);
 	tcase_add_test(t, from_schema_1);
 	tcase_add_test(t, host_uids);
