@@ -156,7 +156,20 @@ static int write_header(FILE *f)
 	return 0;
 }
 
-/* One rule a line: threads, call, its number, arguments, the test that comes to it, reason. */
+/* For programs: ARG:MASK:VALUE of each. */
+static void write_checks(FILE *f, const struct seccomp_rule *r)
+{
+	if (r->check_count == 0)
+		(void)fputc('-', f);
+	for (unsigned i = 0; i < r->check_count; i++) {
+		const struct seccomp_check *c = &r->checks[i];
+
+		(void)fprintf(f, "%s%u:0x%llx:0x%llx", i ? "," : "", c->arg,
+			(unsigned long long)c->mask, (unsigned long long)c->value);
+	}
+}
+
+/* One rule a line: threads, call, its number, arguments twice, what comes to it, reason. */
 static void write_list(FILE *f)
 {
 	for (size_t k = 0; k < KINDS; k++) {
@@ -165,9 +178,10 @@ static void write_list(FILE *f)
 
 			if (!is_for(r, &kinds[k]))
 				continue;
-			(void)fprintf(f, "%s\t%s\t%d\t%s\t%s\t%s\n", kinds[k].name, r->name,
-				r->call, r->check_text ? r->check_text : "-",
-				r->rare ? r->rare : "-", r->reason);
+			(void)fprintf(f, "%s\t%s\t%d\t%s\t", kinds[k].name, r->name, r->call,
+				r->check_text ? r->check_text : "-");
+			write_checks(f, r);
+			(void)fprintf(f, "\t%s\t%s\n", r->rare ? r->rare : "-", r->reason);
 		}
 	}
 }

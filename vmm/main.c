@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <base/log.h>
@@ -48,6 +49,7 @@ static int run_machine(struct control *c, const struct board *b, int *fds, size_
 	if (r == 0)
 		r = control_say_running(c, e);
 	/* All is made: what the loop does from here on needs less. */
+	(void)prctl(PR_SET_NAME, "kosvm-vmm");
 	if (r == 0)
 		r = jail_lock_thread(b->confine, JAIL_THREAD_LOOP, e);
 	if (r == 0)
@@ -68,6 +70,8 @@ static int serve(struct control *c, struct kerr *e)
 		r = control_receive_boot(c, &board, fds, &nfds, e);
 	if (r == 0)
 		control_take_files(c, &board, fds);
+	/* Until its loop runs; the threads take names of their own. */
+	(void)prctl(PR_SET_NAME, "kosvm-vmm-setup");
 	/* All it needs is open, and it is one thread: what comes next reads the guest's files. */
 	if (r == 0)
 		r = jail_lock_process(board.confine, e);

@@ -73,6 +73,88 @@ START_TEST(blk_read_and_write)
 }
 END_TEST
 
+START_TEST(blk_trim)
+{
+	static const char zeroes[4096];
+	struct vmm_run v;
+	char half[4096];
+	int disk = new_disk(8192);
+
+	vmm_run_init(&v, "run=trim");
+	(void)vmm_run_add_blk(&v, dup(disk), 8192);
+	vmm_run_start(&v);
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_str_eq(vmm_run_serial(&v), "trim ok\n");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(pread(disk, half, sizeof(half), i * 4096), 4096);
+		ck_assert_int_eq(memcmp(half, zeroes, sizeof(half)), 0);
+	}
+	(void)close(disk);
+	vmm_run_done(&v);
+}
+END_TEST
+
+/* Accepts the guest's dial with this descriptor, which stays ours as well. */
+static void accept_with(struct vmm_run *v, int fd)
+{
+	struct vmm_msg_id answer;
+	struct vmm_msg msg;
+
+	vmm_run_expect(v, VMM_MSG_GUEST_CONNECT, &msg);
+	answer.id = msg.u.guest_connect.id;
+	ck_assert_int_eq(vmm_proto_send(v->sock, VMM_MSG_ACCEPT, &answer, sizeof(answer), &fd, 1), 0);
+}
+
+START_TEST(vsock_into_a_pipe)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	char text[64] = "";
+	int p[2];
+
+	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
+	vmm_run_init(&v, "run=vsock");
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	accept_with(&v, p[1]);
+	ck_assert_int_eq(read(p[0], text, sizeof(text) - 1), 14);
+	ck_assert_str_eq(text, "from the guest");
+	ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_QUIT, NULL, 0, NULL, 0), 0);
+	vmm_run_expect_ended(&v, VMM_END_QUIT, "as told");
+	(void)close(p[0]);
+	(void)close(p[1]);
+	vmm_run_done(&v);
+}
+END_TEST
+
+/* The guest reads no more of a stream: who writes to it is told. */
+START_TEST(vsock_half_closed)
+{
+	struct vmm_run v;
+	struct vmm_msg msg;
+	char text[8] = "";
+	int pair[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	vmm_run_init(&v, "run=talk");
+	(void)vmm_run_add_vsock(&v, 42);
+	vmm_run_start(&v);
+	vmm_run_expect(&v, VMM_MSG_RUNNING, &msg);
+	accept_with(&v, pair[1]);
+	(void)close(pair[1]);
+	ck_assert_int_eq(send(pair[0], "h", 1, MSG_NOSIGNAL), 1);
+	ck_assert_int_eq(read(pair[0], text, 4), 4);
+	ck_assert_str_eq(text, "deaf");
+	ck_assert_int_eq(send(pair[0], "e", 1, MSG_NOSIGNAL), -1);
+	ck_assert_int_eq(errno, EPIPE);
+	ck_assert_int_eq(vmm_proto_send(v.sock, VMM_MSG_QUIT, NULL, 0, NULL, 0), 0);
+	vmm_run_expect_ended(&v, VMM_END_QUIT, "as told");
+	(void)close(pair[0]);
+	vmm_run_done(&v);
+}
+END_TEST
+
 START_TEST(vsock_stream)
 {
 	struct vmm_run v;
@@ -296,6 +378,9 @@ const struct bare_test bare_device_tests[] = {
 	{ "slots_and_emptiness", &slots_and_emptiness, NEEDS_KVM },
 	{ "every_slot_taken", &every_slot_taken, NEEDS_KVM },
 	{ "blk_read_and_write", &blk_read_and_write, NEEDS_KVM },
+	{ "blk_trim", &blk_trim, NEEDS_KVM },
+	{ "vsock_into_a_pipe", &vsock_into_a_pipe, NEEDS_KVM },
+	{ "vsock_half_closed", &vsock_half_closed, NEEDS_KVM },
 	{ "vsock_stream", &vsock_stream, NEEDS_KVM },
 	{ "vsock_from_the_host", &vsock_from_the_host, NEEDS_KVM },
 	{ "vsock_flood_of_requests", &vsock_flood_of_requests, NEEDS_KVM },

@@ -1,6 +1,9 @@
 #include "virtio.h"
 
-enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8 };
+enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_ZERO = 13 };
+
+#define F_DISCARD (1u << 13)
+#define F_ZERO    (1u << 14)
 
 static struct ring ring;
 static struct {
@@ -14,7 +17,8 @@ static volatile uint8_t status;
 /* One request over three descriptors (virtio 1.2, 5.2.6); its status. */
 static uint8_t request(uint32_t type, uint64_t sector, uint32_t len)
 {
-	uint16_t direction = type == BLK_OUT ? 0 : DESC_WRITE;
+	bool out = type == BLK_OUT || type == BLK_DISCARD || type == BLK_ZERO;
+	uint16_t direction = out ? 0 : DESC_WRITE;
 	uint16_t last = len ? 2 : 1;
 
 	head.type = type;
@@ -86,4 +90,36 @@ void run_mill(void)
 		expect(word[0] == i && word[63] == ~i, "contents", word[0]);
 	}
 	put_string("mill ok\n");
+}
+
+/* A discard or zeroes, of that many sectors from there. */
+static void change_space(uint32_t type, uint64_t sector, uint32_t count)
+{
+	memset(data, 0, sizeof(data));
+	((uint64_t *)data)[0] = sector;
+	((uint32_t *)data)[2] = count;
+	expect(request(type, 0, 16) == 0, "discard or zeroes", status);
+}
+
+/* Fills the disk of 16 sectors, gives back the first half and zeroes the other. */
+void run_trim(void)
+{
+	uint64_t base = VIRTIO_SLOT(0);
+
+	map_8g();
+	virtio_begin_with(base, F_DISCARD | F_ZERO);
+	virtio_set_queue(&ring, base, 0);
+	virtio_go(base);
+	for (uint64_t i = 0; i < 16; i++) {
+		memset(data, 0x5a, sizeof(data));
+		expect(request(BLK_OUT, i, 512) == 0, "write", status);
+	}
+	change_space(BLK_DISCARD, 0, 8);
+	change_space(BLK_ZERO, 8, 8);
+	for (uint64_t i = 8; i < 16; i++) {
+		expect(request(BLK_IN, i, 512) == 0, "read", status);
+		for (unsigned at = 0; at < 512; at++)
+			expect(data[at] == 0, "contents", data[at]);
+	}
+	put_string("trim ok\n");
 }

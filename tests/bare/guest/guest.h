@@ -83,4 +83,5 @@ void run_flood(void);
 void run_many(void);
 void run_talk(void);
 void run_mill(void);
+void run_trim(void);
 void run_tick(void);

@@ -194,6 +194,7 @@ static const struct {
 	{ "many", run_many },
 	{ "talk", run_talk },
 	{ "mill", run_mill },
+	{ "trim", run_trim },
 	{ "tick", run_tick },
 };
 

@@ -9,18 +9,23 @@
 #define REG_QUEUE_DRIVER        0x090
 #define REG_QUEUE_DEVICE        0x0a0
 
-void virtio_begin(uint64_t base)
+void virtio_begin_with(uint64_t base, uint32_t features)
 {
 	mmio_write32(base + VIRTIO_STATUS, 0);
 	mmio_write32(base + VIRTIO_STATUS, 1);
 	mmio_write32(base + VIRTIO_STATUS, 3);
 	mmio_write32(base + REG_DRIVER_FEATURES_SEL, 0);
-	mmio_write32(base + REG_DRIVER_FEATURES, 0);
+	mmio_write32(base + REG_DRIVER_FEATURES, features);
 	mmio_write32(base + REG_DRIVER_FEATURES_SEL, 1);
 	mmio_write32(base + REG_DRIVER_FEATURES, 1);
 	mmio_write32(base + VIRTIO_STATUS, 11);
 	expect(mmio_read32(base + VIRTIO_STATUS) == 11, "status",
 		mmio_read32(base + VIRTIO_STATUS));
+}
+
+void virtio_begin(uint64_t base)
+{
+	virtio_begin_with(base, 0);
 }
 
 static void write_address(uint64_t reg, const volatile void *at)

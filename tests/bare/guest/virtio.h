@@ -41,8 +41,9 @@ struct ring {
 #define DESC_NEXT  1
 #define DESC_WRITE 2
 
-/* Reset, ACKNOWLEDGE, DRIVER, VERSION_1 and nothing else, FEATURES_OK. */
-void virtio_begin(uint64_t base);
+/* Reset, ACKNOWLEDGE, DRIVER, VERSION_1 and these of the first 32 features, FEATURES_OK. */
+void virtio_begin_with(uint64_t base, uint32_t features);
+void virtio_begin(uint64_t base); /* with none of them */
 void virtio_set_queue(struct ring *r, uint64_t base, uint16_t index);
 void virtio_go(uint64_t base); /* DRIVER_OK */
 

@@ -197,8 +197,8 @@ static void say(const char *text)
 
 /*
  * One stream to the host, on which it does as it is told: 'e' and it says the
- * rest again, 'd' and it dials another port and says what came of it, 'o' and
- * it switches off.
+ * rest again, 'd' and it dials another port and says what came of it, 'h' and it
+ * reads no more, 'o' and it switches off.
  */
 void run_talk(void)
 {
@@ -217,6 +217,13 @@ void run_talk(void)
 		ring_submit(&rx, (uint16_t)(p - in));
 		if (what == 'd')
 			say(dial(port++) ? "taken" : "refused");
+		if (what == 'h') {
+			out.h.flags = 1; /* VIRTIO_VSOCK_SHUTDOWN_RCV */
+			send(OP_SHUTDOWN, cid, 0);
+			out.h.flags = 0;
+			say("deaf");
+			put_string("deaf\n");
+		}
 		if (what == 'o')
 			power_off();
 	}
