@@ -273,6 +273,32 @@ START_TEST(disk_under_a_limit)
 }
 END_TEST
 
+/* Who is stopped and goes on waits for as long as before, and by the calls that its filters have.
+ */
+START_TEST(stopped_and_continued)
+{
+	struct vmm_run v;
+	int disk = memfd_create("disk", MFD_CLOEXEC);
+
+	ck_assert_int_eq(ftruncate(disk, 4096), 0);
+	vmm_run_init(&v, "run=mill rounds=100");
+	v.board.vcpus = 2;
+	(void)vmm_run_add_blk(&v, disk, 4096);
+	(void)vmm_run_add_vsock(&v, 7);
+	v.board.disk_rate.ops = 50;
+	start_and_wait(&v, "grinding\n");
+	for (int i = 0; i < 50; i++) {
+		ck_assert_int_eq(kill(v.pid, SIGSTOP), 0);
+		(void)usleep(1000);
+		ck_assert_int_eq(kill(v.pid, SIGCONT), 0);
+		(void)usleep(10000);
+	}
+	vmm_run_expect_ended(&v, VMM_END_POWEROFF, NULL);
+	ck_assert_ptr_nonnull(strstr(vmm_run_serial(&v), "mill ok\n"));
+	vmm_run_done(&v);
+}
+END_TEST
+
 const struct bare_test bare_pause_tests[] = {
 	{ "pause_stops_the_guest", &pause_stops_the_guest, NEEDS_KVM },
 	{ "pause_and_resume_in_haste", &pause_and_resume_in_haste, NEEDS_KVM },
@@ -281,5 +307,6 @@ const struct bare_test bare_pause_tests[] = {
 	{ "vsock_waits_while_paused", &vsock_waits_while_paused, NEEDS_KVM },
 	{ "disk_waits_while_paused", &disk_waits_while_paused, NEEDS_KVM },
 	{ "disk_under_a_limit", &disk_under_a_limit, NEEDS_KVM },
+	{ "stopped_and_continued", &stopped_and_continued, NEEDS_KVM },
 	{ 0 },
 };
