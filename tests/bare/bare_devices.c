@@ -102,7 +102,8 @@ static void accept_with(struct vmm_run *v, int fd)
 
 	vmm_run_expect(v, VMM_MSG_GUEST_CONNECT, &msg);
 	answer.id = msg.u.guest_connect.id;
-	ck_assert_int_eq(vmm_proto_send(v->sock, VMM_MSG_ACCEPT, &answer, sizeof(answer), &fd, 1), 0);
+	ck_assert_int_eq(
+		vmm_proto_send(v->sock, VMM_MSG_ACCEPT, &answer, sizeof(answer), &fd, 1), 0);
 }
 
 START_TEST(vsock_into_a_pipe)
