@@ -111,9 +111,7 @@ const struct seccomp_rule seccomp_rules[] = {
 		.rare = "a disk that is a block device; seccomp: rules_kept_and_broken" },
 
 	/* ---- waiting, locks, kicks */
-	{ CALL(futex), VCPU, WITH(IS(1, FUTEX_WAIT | FUTEX_PRIVATE_FLAG)), WHY("a lock is taken") },
-	{ CALL(futex), LOOP | BLOCK, WITH(IS(1, FUTEX_WAIT | FUTEX_PRIVATE_FLAG)),
-		WHY("a lock is taken"),
+	{ CALL(futex), ALL, WITH(IS(1, FUTEX_WAIT | FUTEX_PRIVATE_FLAG)), WHY("a lock is taken"),
 		.rare = "two at one lock at once, by chance; seccomp: rules_kept_and_broken" },
 	{ CALL(futex), VCPU | LOOP, WITH(IS(1, FUTEX_WAKE | FUTEX_PRIVATE_FLAG)),
 		WHY("a lock is left, and whoever waits is woken") },
