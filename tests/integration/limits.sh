@@ -60,7 +60,7 @@ limits_kept() {
 }
 
 limits_stop() {
-	good update mill --disk-bandwidth 4K --disk-burst 4K
+	good update mill --disk-bandwidth 64K --disk-burst 64K
 	k exec mill sh -c '(head -c 4194304 /dev/zero >/state/slow; sync -f /state/slow) >/dev/null 2>&1 </dev/null & sleep 1'
 	good stop --kill mill
 	is state "$(field mill state)" stopped
@@ -74,5 +74,5 @@ limits_tests() {
 	t "limits: eight small files made safe at 10 operations a second take 2 s" limits_ops
 	t "limits: 4 MiB over a vsock of 1 MiB a second take 3 s, and the guest is not taken for dead" limits_vsock
 	t "limits: kept by a restart of the agent, and of kosvmd" limits_kept
-	t "limits: an agent whose disk is owed minutes ends at once" limits_stop
+	t "limits: an agent whose disk is owed a minute ends at once" limits_stop
 }
