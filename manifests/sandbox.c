@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <base/cleanup.h>
 #include <base/units.h>
@@ -20,9 +21,52 @@
 	.expected = "a size such as 20M", .range = "4K to 1T"
 #define SIZE_RANGE .range = "1M to 1048576T"
 
-static const char *const sections[] = { "limits" };
+#define NEED_FORM "required, if-possible or off"
+#define PROTECTION(p, n)                                                                           \
+	[SANDBOX_KEYS + (p)] = { .section = "isolation",                                           \
+		.name = (n),                                                                       \
+		.parse = value_choice,                                                             \
+		.offset = offsetof(struct sandbox, need[p]),                                       \
+		.choices = need_words,                                                             \
+		.expected = NEED_FORM }
 
-static const struct ini_key keys[SANDBOX_KEYS] = {
+static const char *const sections[] = { "limits", "isolation", "identity" };
+static const char *const need_words[] = { "required", "if-possible", "off", NULL };
+
+/* Behind those of enum sandbox_key and enum sandbox_protection. */
+enum { KEY_JAIL = SANDBOX_KEYS + SANDBOX_PROTECTIONS, KEY_UIDS, KEY_COUNT };
+
+/* What is read before the keys are weighed against each other. */
+struct reading {
+	struct sandbox s; /* first: the keys' offsets are its own */
+	enum sandbox_need jail;
+	unsigned key_line[KEY_COUNT];
+};
+
+/* "FIRST-LAST": ordinary uids, none of the two that stand for nobody. */
+static int value_uids(const struct ini_key *k, const char *v, void *out, struct kerr *e)
+{
+	struct sandbox_uids *uids = (void *)((char *)out + k->offset);
+	char first[12] = "";
+	const char *dash = strchr(v, '-');
+	uint64_t a = 0;
+	uint64_t b = 0;
+
+	if (!dash || (size_t)(dash - v) >= sizeof(first))
+		return kerr_set(e, EINVAL, "expected %s", k->expected);
+	memcpy(first, v, (size_t)(dash - v));
+	if (units_parse_u64(first, k->max, &a) < 0 || units_parse_u64(dash + 1, k->max, &b) < 0 ||
+		a < k->min || b < a)
+		return kerr_set(e, EINVAL, "expected %s", k->expected);
+	if (a <= 65535 && b >= 65534)
+		return kerr_set(e, EINVAL,
+			"expected a range without 65534 and 65535: they are everybody's that has "
+			"no user");
+	*uids = (struct sandbox_uids){ (uint32_t)a, (uint32_t)b };
+	return 0;
+}
+
+static const struct ini_key keys[KEY_COUNT] = {
 	[SANDBOX_AGENTS] = { .name = "agents",
 		LIMIT(SANDBOX_AGENTS),
 		COUNT(0, 1000000),
@@ -60,7 +104,65 @@ static const struct ini_key keys[SANDBOX_KEYS] = {
 	[SANDBOX_VSOCK_BANDWIDTH] = { .name = "vsock-bandwidth",
 		LIMIT(SANDBOX_VSOCK_BANDWIDTH),
 		RATE },
+	PROTECTION(SANDBOX_MOUNT, "mount"),
+	PROTECTION(SANDBOX_NETWORK, "network"),
+	PROTECTION(SANDBOX_IPC, "ipc"),
+	PROTECTION(SANDBOX_PID, "pid"),
+	PROTECTION(SANDBOX_UTS, "uts"),
+	PROTECTION(SANDBOX_CGROUP, "cgroup"),
+	PROTECTION(SANDBOX_TIME, "time"),
+	PROTECTION(SANDBOX_IDENTITY, "identity"),
+	PROTECTION(SANDBOX_RLIMITS, "rlimits"),
+	PROTECTION(SANDBOX_CAPABILITIES, "capabilities"),
+	PROTECTION(SANDBOX_SECCOMP, "seccomp"),
+	PROTECTION(SANDBOX_LANDLOCK, "landlock"),
+	[KEY_JAIL] = { .section = "isolation",
+		.name = "jail",
+		.parse = value_choice,
+		.offset = offsetof(struct reading, jail),
+		.choices = need_words,
+		.expected = NEED_FORM },
+	[KEY_UIDS] = { .section = "identity",
+		.name = "uids",
+		.parse = value_uids,
+		.offset = offsetof(struct sandbox, uids),
+		.min = 1000,
+		.max = UINT32_MAX - 2,
+		.expected = "FIRST-LAST, both 1000 to 4294967293, such as 1879048192-1879113727" },
 };
+
+const char *sandbox_protection_name(enum sandbox_protection p)
+{
+	return keys[SANDBOX_KEYS + p].name;
+}
+
+const char *sandbox_need_name(enum sandbox_need n)
+{
+	return need_words[n];
+}
+
+void sandbox_init(struct sandbox *s, const char *file)
+{
+	*s = (struct sandbox){ .uids = { SANDBOX_UID_FIRST, SANDBOX_UID_LAST } };
+	(void)snprintf(s->file, sizeof(s->file), "%s", file);
+}
+
+/* A key of its own wins over "jail", wherever they stand. */
+static void settle(struct reading *r)
+{
+	struct sandbox *s = &r->s;
+
+	for (int k = 0; k < SANDBOX_KEYS; k++)
+		s->line[k] = r->key_line[k];
+	for (int p = 0; p < SANDBOX_PROTECTIONS; p++) {
+		s->need_line[p] = r->key_line[SANDBOX_KEYS + p];
+		if (s->need_line[p] || !r->key_line[KEY_JAIL])
+			continue;
+		s->need_line[p] = r->key_line[KEY_JAIL];
+		s->need[p] = r->jail;
+	}
+	s->uids_line = r->key_line[KEY_UIDS];
+}
 
 static int on_section(void *user, unsigned line, const char *name, struct kerr *e)
 {
@@ -77,28 +179,30 @@ int sandbox_parse(
 	const char *file, const char *data, size_t len, struct sandbox *ret, struct kerr *e)
 {
 	static const struct ini_doc_events events = { .section = on_section, .pair = on_pair };
-	struct sandbox s = { 0 };
+	struct reading got = { 0 };
 	unsigned section_line[array_size(sections)] = { 0 };
 	struct ini_keys p = {
 		.file = file,
 		.keys = keys,
-		.count = SANDBOX_KEYS,
+		.count = KEY_COUNT,
 		.sections = sections,
 		.section_count = array_size(sections),
-		.key_line = s.line,
+		.key_line = got.key_line,
 		.section_line = section_line,
-		.out = &s,
+		.out = &got,
 	};
 	int r;
 
 	if (len > SANDBOX_MAX_BYTES)
 		return kerr_set(e, EFBIG, "%s: %zu bytes: expected at most %u", file, len,
 			SANDBOX_MAX_BYTES);
-	(void)snprintf(s.file, sizeof(s.file), "%s", file);
+	sandbox_init(&got.s, file);
 	r = ini_doc_parse(file, data, len, MANIFEST_LINE_MAX, &events, &p, e);
-	if (r == 0)
-		*ret = s;
-	return r;
+	if (r < 0)
+		return r;
+	settle(&got);
+	*ret = got.s;
+	return 0;
 }
 
 static bool is_size(enum sandbox_key key)

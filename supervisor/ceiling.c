@@ -23,7 +23,7 @@ int ceiling_load(struct sandbox *ret, const char *file, struct kerr *e)
 	named = file && *file;
 	if (!named)
 		file = SANDBOX_FILE;
-	*ret = (struct sandbox){ 0 };
+	sandbox_init(ret, file);
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT && !named)
 		return 0;

@@ -49,13 +49,56 @@ START_TEST(every_limit)
 }
 END_TEST
 
+START_TEST(isolation_by_default)
+{
+	ck_assert_int_eq(parse(""), 0);
+	for (int p = 0; p < SANDBOX_PROTECTIONS; p++) {
+		ck_assert_int_eq(box.need[p], SANDBOX_REQUIRED);
+		ck_assert_uint_eq(box.need_line[p], 0);
+		ck_assert_ptr_nonnull(sandbox_protection_name(p));
+	}
+	ck_assert_uint_eq(box.uids.first, SANDBOX_UID_FIRST);
+	ck_assert_uint_eq(box.uids.last, SANDBOX_UID_LAST);
+	ck_assert_uint_eq(box.uids_line, 0);
+}
+END_TEST
+
+/* One's own key wins over that for all, before it or behind it. */
+START_TEST(isolation_as_written)
+{
+	ck_assert_msg(parse("[isolation]\nnetwork = required\njail = off\ntime = if-possible\n"
+			    "[identity]\nuids = 200000-265535\n") == 0,
+		"%s", e.msg);
+	for (int p = 0; p < SANDBOX_PROTECTIONS; p++) {
+		enum sandbox_need want = SANDBOX_OFF;
+		unsigned line = 3;
+
+		if (p == SANDBOX_NETWORK) {
+			want = SANDBOX_REQUIRED;
+			line = 2;
+		} else if (p == SANDBOX_TIME) {
+			want = SANDBOX_IF_POSSIBLE;
+			line = 4;
+		}
+		ck_assert_int_eq(box.need[p], want);
+		ck_assert_uint_eq(box.need_line[p], line);
+	}
+	ck_assert_uint_eq(box.uids.first, 200000);
+	ck_assert_uint_eq(box.uids.last, 265535);
+	ck_assert_uint_eq(box.uids_line, 6);
+	ck_assert_str_eq(sandbox_need_name(SANDBOX_IF_POSSIBLE), "if-possible");
+}
+END_TEST
+
 static const struct {
 	const char *text, *message;
 } mistakes[] = {
 	{ "agents = 1\n", "/etc/kosvm/sandbox.ini:1: expected a [section] before the first key" },
 	{ "[limit]\n",
 		"/etc/kosvm/sandbox.ini:1: unknown section [limit]: did you mean [limits]?" },
-	{ "[env]\n", "/etc/kosvm/sandbox.ini:1: unknown section [env]: expected [limits]" },
+	{ "[env]\n",
+		"/etc/kosvm/sandbox.ini:1: unknown section [env]: expected [limits], "
+		"[isolation] or [identity]" },
 	{ "[limits]\nmemroy = 1G\n",
 		"/etc/kosvm/sandbox.ini:2: memroy: unknown key in [limits]: did you mean memory?" },
 	{ "[limits]\nmemory = 1G\nmemory = 2G\n",
@@ -70,6 +113,19 @@ static const struct {
 		"/etc/kosvm/sandbox.ini:2: memory = lots: expected a size such as 4G" },
 	{ "[limits]\ndisk-bandwidth = 0\n",
 		"/etc/kosvm/sandbox.ini:2: disk-bandwidth = 0: expected 4K to 1T" },
+	{ "[isolation]\nnetwork = maybe\n",
+		"/etc/kosvm/sandbox.ini:2: network = maybe: expected required, if-possible or off" },
+	{ "[isolation]\njail = off\njail = off\n",
+		"/etc/kosvm/sandbox.ini:3: jail = off: given already at line 2: expected it once" },
+	{ "[identity]\nuids = 5\n",
+		"/etc/kosvm/sandbox.ini:2: uids = 5: expected FIRST-LAST, both 1000 to 4294967293, "
+		"such as 1879048192-1879113727" },
+	{ "[identity]\nuids = 3000-2000\n",
+		"/etc/kosvm/sandbox.ini:2: uids = 3000-2000: expected FIRST-LAST, both 1000 to "
+		"4294967293, such as 1879048192-1879113727" },
+	{ "[identity]\nuids = 65000-66000\n",
+		"/etc/kosvm/sandbox.ini:2: uids = 65000-66000: expected a range without 65534 and "
+		"65535: they are everybody's that has no user" },
 	{ "[limits]\nstate-total = 99999999999T\n",
 		"/etc/kosvm/sandbox.ini:2: state-total = 99999999999T: expected 0, or 1M to 1048576T" },
 };
@@ -185,6 +241,8 @@ int main(void)
 
 	tcase_add_test(tc, nothing_is_no_limit);
 	tcase_add_test(tc, every_limit);
+	tcase_add_test(tc, isolation_by_default);
+	tcase_add_test(tc, isolation_as_written);
 	tcase_add_loop_test(tc, mistake, 0, (int)array_size(mistakes));
 	tcase_add_test(tc, too_large);
 	tcase_add_test(tc, a_manifest_that_asks_for_more);

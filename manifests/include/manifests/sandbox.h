@@ -17,8 +17,12 @@
  *             state-total                of all agents there are
  *             disk-bandwidth, disk-ops, vsock-bandwidth
  *                                        of one agent, and what one has that asks for none
+ *   [isolation] a protection each (enum sandbox_protection), or jail for all
+ *             that have no key of their own = required, if-possible, off
+ *   [identity]  uids = FIRST-LAST
  *
- * What is not there is not limited.
+ * What [limits] does not have is not limited; what [isolation] does not have
+ * is required.
  */
 #define SANDBOX_FILE      "/etc/kosvm/sandbox.ini"
 #define SANDBOX_MAX_BYTES 65536u
@@ -37,11 +41,53 @@ enum sandbox_key {
 	SANDBOX_KEYS
 };
 
+/* What an agent's VMM is kept in; docs/THREATS.md says what each is for. */
+enum sandbox_protection {
+	SANDBOX_MOUNT, /* a mount namespace with an empty root */
+	SANDBOX_NETWORK,
+	SANDBOX_IPC,
+	SANDBOX_PID,
+	SANDBOX_UTS,
+	SANDBOX_CGROUP, /* a cgroup namespace */
+	SANDBOX_TIME,
+	SANDBOX_IDENTITY, /* a uid and gid of its own */
+	SANDBOX_RLIMITS,
+	SANDBOX_CAPABILITIES, /* none */
+	SANDBOX_SECCOMP,
+	SANDBOX_LANDLOCK,
+	SANDBOX_PROTECTIONS
+};
+
+enum sandbox_need {
+	SANDBOX_REQUIRED, /* nothing runs without it */
+	SANDBOX_IF_POSSIBLE,
+	SANDBOX_OFF
+};
+
+/* Far above what distributions, and their subordinate ranges, give to people. */
+#define SANDBOX_UID_FIRST 1879048192u
+#define SANDBOX_UID_LAST  1879113727u
+
+struct sandbox_uids {
+	uint32_t first, last;
+};
+
 struct sandbox {
 	char file[256];               /* as messages name it */
 	uint64_t limit[SANDBOX_KEYS]; /* valid where line is not 0 */
 	unsigned line[SANDBOX_KEYS];  /* 0: no limit */
+	enum sandbox_need need[SANDBOX_PROTECTIONS];
+	unsigned need_line[SANDBOX_PROTECTIONS]; /* 0: it is the default */
+	struct sandbox_uids uids;                /* of agents; their gids are the same */
+	unsigned uids_line;
 };
+
+/* As if the file were empty. */
+void sandbox_init(struct sandbox *s, const char *file);
+
+/* As in the file: "network", "required". */
+const char *sandbox_protection_name(enum sandbox_protection p);
+const char *sandbox_need_name(enum sandbox_need n);
 
 /* *ret is untouched on failure: "FILE:LINE: key = value: expected …" (-EINVAL, -EFBIG). */
 int sandbox_parse(
