@@ -22,6 +22,7 @@
 
 #include "agent.h"
 #include "ceiling.h"
+#include "identity.h"
 #include "panic.h"
 
 #define STATE_DISK         "state.img"
@@ -169,7 +170,7 @@ static int make_board(const struct agent *a, json_t *ok, struct board *b, struct
 		.initrd_size = size_of(ok, "initramfs"),
 		.listen_fd = FD_LISTEN,
 		.end_fd = FD_END,
-		.confine = BOARD_CONFINE_ALL,
+		.confine = a->sup->isolation.confine,
 	};
 	(void)snprintf(b->cmdline, sizeof(b->cmdline), "%s", BOARD_CMDLINE_DEFAULT);
 	limits_of(a, &limits);
@@ -274,6 +275,33 @@ static int open_table(struct agent *a, int *fds, struct kerr *e)
 	return r < 0 ? r : vmm_listen(a->dirfd, &fds[FD_LISTEN], e);
 }
 
+/* From before uids were given, or when they came from another range. */
+static int own_uid(struct agent *a, struct kerr *e)
+{
+	uint32_t had = a->row.host_uid;
+	char what[48];
+	int r = a->sup->isolation.on[SANDBOX_IDENTITY] ? identity_give(a, e) : 0;
+
+	if (r < 0 || a->row.host_uid == had)
+		return r;
+	(void)snprintf(what, sizeof(what), "runs as uid %u", a->row.host_uid);
+	r = db_agent_update(a->sup->db, &a->row, what, e);
+	if (r < 0)
+		a->row.host_uid = had;
+	return r;
+}
+
+static struct vmm_jail jail_of(const struct agent *a)
+{
+	uint64_t most = 2 * a->manifest.console_max + (1u << 20);
+
+	return (struct vmm_jail){
+		.protections = a->sup->isolation.jail,
+		.uid = a->row.host_uid,
+		.file_size = a->manifest.state > most ? a->manifest.state : most,
+	};
+}
+
 static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struct kerr *e)
 {
 	_cleanup_close_ int messages = -1;
@@ -282,6 +310,9 @@ static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struc
 	struct vmm_proc_config cfg;
 	int r = panic_check(a, e); /* one may have come while images were read */
 
+	if (r < 0)
+		return r;
+	r = own_uid(a, e);
 	if (r < 0)
 		return r;
 	messages = open_output(a, "vmm.log", e);
@@ -304,6 +335,7 @@ static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struc
 			.fds = table,
 			.nfds = FD_PREP + nfds,
 			.stderr_fd = messages,
+			.jail = jail_of(a),
 		};
 		r = vmm_proc_start(&a->vmm, a->sup->loop, &cfg, &agent_vmm_ops, a, e);
 	}
@@ -355,6 +387,9 @@ int agent_boot(struct agent *a, struct kerr *e)
 	a->stop_stage = STOP_NONE;
 	a->deadline.fn = agent_deadline_passed;
 	a->health = (struct health){ .beat = LOOP_TIMER_INIT, .life = LOOP_TIMER_INIT };
+	r = isolation_check(&a->sup->isolation, &a->sup->sandbox, e);
+	if (r < 0)
+		return r;
 	r = check_memory(&a->manifest, e); /* the manifest's own mistake first */
 	if (r == 0)
 		r = ceiling_check_start(a, e);

@@ -13,6 +13,7 @@
 
 #include "agent.h"
 #include "ceiling.h"
+#include "identity.h"
 #include "sweep.h"
 
 void agent_free(struct agent *a)
@@ -204,6 +205,8 @@ int agent_create(struct sup *s, const char *file, const char *manifest, size_t m
 	a->row.signature = copy(sig, sig_len);
 	a->row.signature_len = sig_len;
 	r = fill_row(a, name, signer, launch, e);
+	if (r == 0 && s->isolation.on[SANDBOX_IDENTITY])
+		r = identity_give(a, e);
 	/* The row first: a directory without one would be nobody's. */
 	if (r == 0)
 		r = db_agent_add(s->db, &a->row, e);

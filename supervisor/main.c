@@ -204,6 +204,8 @@ static int run(struct kerr *e)
 	if (r == 0)
 		r = ceiling_load(&s.sandbox, sandbox_file, e);
 	if (r == 0)
+		isolation_probe(&s.isolation, &s.sandbox);
+	if (r == 0)
 		r = find_program("kosvm-vmm", s.vmm_program, sizeof(s.vmm_program), e);
 	if (r == 0)
 		r = find_program("kosvm-init", s.init_program, sizeof(s.init_program), e);

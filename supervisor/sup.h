@@ -10,6 +10,7 @@
 
 #include "db.h"
 #include "events.h"
+#include "isolation.h"
 #include "leftovers.h"
 #include "notify.h"
 
@@ -40,6 +41,7 @@ struct sup {
 	struct http *http;         /* the API */
 	struct exchange *exchange; /* descriptors beside it */
 	struct sandbox sandbox;    /* the host's ceilings */
+	struct isolation isolation;
 	uint64_t started_ns;
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */

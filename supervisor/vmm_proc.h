@@ -53,6 +53,13 @@ struct vmm_proc_ops {
 	int (*forked)(void *user, const struct vmm_identity *id, struct kerr *e);
 };
 
+/* jail/spawn.h; all 0: none. */
+struct vmm_jail {
+	uint32_t protections;
+	uint32_t uid;
+	uint64_t file_size;
+};
+
 struct vmm_proc_config {
 	const char *program; /* path of kosvm-vmm */
 	/* With boot_id, listen_fd and end_fd if it shall outlive this kosvmd. */
@@ -60,6 +67,7 @@ struct vmm_proc_config {
 	const int *fds; /* the board's table, borrowed */
 	size_t nfds;
 	int stderr_fd; /* borrowed */
+	struct vmm_jail jail;
 };
 
 int vmm_proc_start(struct vmm_proc **ret, struct loop *loop, const struct vmm_proc_config *cfg,

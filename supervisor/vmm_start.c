@@ -1,73 +1,37 @@
-/* A new kosvm-vmm: fork, exec, and BOOT once its owner knows of it. */
+/* A new kosvm-vmm: born in its jail, and BOOT once its owner knows of it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <base/cleanup.h>
 #include <base/io.h>
+#include <jail/spawn.h>
 
 #include "vmm_proc_impl.h"
-
-/* Between fork and exec: only async-signal-safe calls. */
-static _Noreturn void child_exec(int program_fd, int sock, int stderr_fd)
-{
-	static char name[] = "kosvm-vmm";
-	char *const argv[] = { name, NULL };
-	char *const envp[] = { NULL };
-	sigset_t none;
-	int null;
-
-	null = open("/dev/null", O_RDWR);
-	if (null < 0)
-		_exit(126);
-	/* Move what is kept out of the way of 0..3 first. */
-	sock = fcntl(sock, F_DUPFD, 16);
-	stderr_fd = fcntl(stderr_fd, F_DUPFD, 16);
-	program_fd = fcntl(program_fd, F_DUPFD, 16);
-	null = fcntl(null, F_DUPFD, 16);
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(stderr_fd, 2) < 0 ||
-		dup2(sock, VMM_PROTO_FD) < 0 || dup2(program_fd, VMM_PROTO_FD + 1) < 0)
-		_exit(126);
-	(void)syscall(SYS_close_range, VMM_PROTO_FD + 2, ~0U, 0);
-	(void)fcntl(VMM_PROTO_FD + 1, F_SETFD, FD_CLOEXEC);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	(void)signal(SIGPIPE, SIG_DFL);
-	/* Away from kosvmd's terminal and its hang-ups: it may outlive kosvmd. */
-	(void)setsid();
-	(void)fexecve(VMM_PROTO_FD + 1, argv, envp);
-	_exit(127);
-}
 
 static int fork_vmm(struct vmm_proc *p, const struct vmm_proc_config *cfg, int program,
 	int child_end, struct kerr *e)
 {
-	pid_t pid = fork();
-	int r;
-
-	if (pid < 0)
-		return kerr_errno(e, errno, "VMM: fork");
-	if (pid == 0)
-		child_exec(program, child_end, cfg->stderr_fd);
-	p->id.pid = pid;
-	memcpy(p->id.boot_id, cfg->board->boot_id, sizeof(p->id.boot_id));
+	const struct jail_config jail = {
+		.protections = cfg->jail.protections,
+		.uid = cfg->jail.uid,
+		.file_size = cfg->jail.file_size,
+		.name = "kosvm-vmm",
+		.program_fd = program,
+		.socket_fd = child_end,
+		.stderr_fd = cfg->stderr_fd,
+	};
 	/* Nobody else reaps it: the pid is its own until we do. */
-	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (p->pidfd < 0) {
-		r = kerr_errno(e, errno, "VMM: pidfd_open");
-		(void)kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		return r;
-	}
-	r = vmm_start_time(pid, &p->id.start_time);
-	return r < 0 ? kerr_errno(e, -r, "VMM: /proc/%d/stat", (int)pid) : 0;
+	int r = jail_spawn(&jail, &p->id.pid, &p->pidfd, e);
+
+	if (r < 0)
+		return kerr_wrap(e, "VMM");
+	memcpy(p->id.boot_id, cfg->board->boot_id, sizeof(p->id.boot_id));
+	r = vmm_start_time(p->id.pid, &p->id.start_time);
+	return r < 0 ? kerr_errno(e, -r, "VMM: /proc/%d/stat", (int)p->id.pid) : 0;
 }
 
 static int send_boot(struct vmm_proc *p, const struct vmm_proc_config *cfg, const uint8_t *fdt,

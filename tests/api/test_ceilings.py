@@ -8,13 +8,8 @@ from host import check, until
 
 def again(h, text):
     """kosvmd with this sandbox.ini; without any for None."""
-    path = h.dir + "/sandbox.ini"
     assert h.stop(signal.SIGTERM) == 0, h.said()[-3000:]
-    if text is None:
-        h.start()
-        return path
-    with open(path, "w") as f:
-        f.write(text)
+    path = h.sandbox(text or "")
     h.start(KOSVM_SANDBOX=path)
     return path
 
