@@ -19,8 +19,8 @@
 
 #include <base/cleanup.h>
 
-#define FILES     16384 /* streams of vsock; vmm/machine_devices.c makes do with fewer */
-#define PROCESSES 64    /* threads: 32 vCPUs, disks, the loop */
+#define FILES     1280 /* vmm/machine_devices.c: streams of vsock, and what else it may need */
+#define PROCESSES 64   /* threads: 32 vCPUs, disks, the loop */
 
 #define STEP(name, call)                                                                           \
 	do {                                                                                       \

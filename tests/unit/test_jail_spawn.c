@@ -55,7 +55,7 @@ static void setup(void)
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	socklen_t len = sizeof(in);
 
-	base = (struct attack){ .pages = 20000 };
+	base = (struct attack){ .pages = 5000 };
 	(void)snprintf(dir, sizeof(dir), "/tmp/kosvm-jail-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chmod(dir, 0755), 0);
@@ -269,7 +269,8 @@ START_TEST(behind_the_lock)
 	if (!locked[_i].privileged) {
 		got = jailed(&a, JAIL_ALL & ~(uint32_t)JAIL_CAPABILITIES);
 		/* A kernel may have been built, or set up, without it. */
-		ck_assert_msg(got == 0 || got == ENOSYS || got == EPERM || got == ENOSPC || got == ENOMEM,
+		ck_assert_msg(
+			got == 0 || got == ENOSYS || got == EPERM || got == ENOSPC || got == ENOMEM,
 			"%s: without the lock: %s %s", a.deed, strerror(got), said);
 	}
 	a.confine = BOARD_CONFINE_ALL;
