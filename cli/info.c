@@ -45,7 +45,7 @@ static void print_table(const json_t *info, const json_t *panic)
 	(void)printf("%-12s %s\n", "up", since);
 	json_array_foreach(json_object_get(info, "isolation"), i, p)
 	{
-		if (json_is_true(json_object_get(p, "on")))
+		if (json_is_true(json_object_get(p, "active")))
 			continue;
 		(void)printf("%-12s without %s: ", "isolation", cli_text(p, "name"));
 		cli_print_safe(cli_text(p, "why"));

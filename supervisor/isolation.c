@@ -105,7 +105,7 @@ json_t *isolation_describe(const struct isolation *i)
 	for (int p = 0; p < SANDBOX_PROTECTIONS && list; p++)
 		(void)json_array_append_new(list,
 			json_pack("{s:s, s:b, s:s}", "name",
-				sandbox_protection_name((enum sandbox_protection)p), "on", i->on[p],
-				"why", i->why[p]));
+				sandbox_protection_name((enum sandbox_protection)p), "active",
+				i->on[p], "why", i->why[p]));
 	return list;
 }

@@ -200,7 +200,8 @@ class Host:
         return path
 
     def start(self, **env):
-        env.setdefault("KOSVM_SANDBOX", self.sandbox(""))
+        if "KOSVM_SANDBOX" not in env:
+            env["KOSVM_SANDBOX"] = self.sandbox("")
         r, w = os.pipe()
         self.log = open(self.dir + "/log", "ab")
         self.process = subprocess.Popen([self.dir + "/bin/kosvmd", "--ready-fd", str(w)], pass_fds=[w], stderr=self.log,

@@ -32,6 +32,12 @@ boot_locked() {
 	pid=$(field mill pid)
 	has "no_new_privs of its VMM" "$(cat "/proc/$pid/status")" '^NoNewPrivs:[[:space:]]+1$'
 	has "core size of its VMM" "$(cat "/proc/$pid/limits")" '^Max core file size +0 +0 '
+	has "a uid of its own" "$(cat "/proc/$pid/status")" '^Uid:[[:space:]]+18790[0-9]{5}[[:space:]]'
+	has "no capabilities" "$(cat "/proc/$pid/status")" '^CapBnd:[[:space:]]+0+$'
+	has "a PID namespace of its own" "$(cat "/proc/$pid/status")" '^NSpid:.*[[:space:]]1$'
+	is "what it sees of files" "$(ls -A "/proc/$pid/root/")" ""
+	is "what it sees of networks" "$(sed 1,2d "/proc/$pid/net/dev" | cut -d : -f 1 | tr -d ' ')" lo
+	is "what kosvmd could not give it" "$(kosvm info | grep ^isolation)" ""
 }
 
 boot_debian() {

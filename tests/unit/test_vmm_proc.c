@@ -192,8 +192,10 @@ START_TEST(cannot_start)
 	/* No program at all: it is known only after the fork. */
 	ck_assert_int_eq(vp_start_program("/dev/null", "", false), 0);
 	fx_until(&vp.gone);
-	ck_assert_int_eq(vp.reason, 0);
-	ck_assert_str_eq(vp.text, "VMM ended with code 127");
+	ck_assert_int_eq(vp.reason, VMM_END_ERROR);
+	ck_assert_str_eq(vp.text,
+		"jail: exec of kosvm-vmm: Permission denied: everybody must be allowed to execute "
+		"it: chmod 755");
 }
 END_TEST
 
