@@ -177,6 +177,30 @@ static void check_keys(struct report *rep)
 	json_decref(o);
 }
 
+/* What its VMs are not kept in: with an error, agents do not start at all. */
+static void check_isolation(struct report *rep, const json_t *list)
+{
+	const json_t *p;
+	char text[600];
+	bool whole = true;
+	size_t i;
+
+	json_array_foreach(list, i, p)
+	{
+		bool needed = json_is_true(json_object_get(p, "required"));
+
+		if (json_is_true(json_object_get(p, "active")))
+			continue;
+		whole = false;
+		(void)snprintf(text, sizeof(text), "VMs %s without %s: %s",
+			needed ? "do not start" : "run", cli_text(p, "name"), cli_text(p, "why"));
+		say(rep, needed ? ERROR : WARNING, "isolation", text,
+			"[isolation] of kosvm-sandbox(5) says what is asked for");
+	}
+	if (whole && json_array_size(list) > 0)
+		say(rep, OK, "isolation", "each VM is kept in all of its jail", "");
+}
+
 static void check_kosvmd(struct report *rep)
 {
 	struct kerr err = { 0 };
@@ -195,6 +219,7 @@ static void check_kosvmd(struct report *rep)
 	say(rep, OK, "VMM", cli_text(o, "vmm"), "");
 	check_space(rep, cli_text(o, "state_dir"));
 	check_keys(rep);
+	check_isolation(rep, json_object_get(o, "isolation"));
 	if (json_is_true(json_object_get(o, "panic")))
 		say(rep, WARNING, "panic", "the kill switch is on: agents do not start",
 			"`kosvm info` says why, `kosvm unpanic` ends it");

@@ -162,6 +162,8 @@ json_t *agent_inspect(const struct agent *a)
 	(void)set(o, "lifecycle", lifecycle(&a->manifest));
 	(void)set(o, "launch", launched(&a->launch));
 	(void)set(o, "limits", limits_describe(a));
+	(void)set(o, "isolation", isolation_describe(&a->sup->isolation, &a->sup->sandbox));
+	(void)set(o, "host_uid", a->row.host_uid ? json_integer(a->row.host_uid) : json_null());
 	(void)set(o, "health", health(a));
 	(void)set(o, "transitions", moves);
 	(void)set(o, "boots", boots);

@@ -98,14 +98,14 @@ int isolation_check(const struct isolation *i, const struct sandbox *box, struct
 		i->why[i->missing], name);
 }
 
-json_t *isolation_describe(const struct isolation *i)
+json_t *isolation_describe(const struct isolation *i, const struct sandbox *box)
 {
 	json_t *list = json_array();
 
 	for (int p = 0; p < SANDBOX_PROTECTIONS && list; p++)
 		(void)json_array_append_new(list,
-			json_pack("{s:s, s:b, s:s}", "name",
-				sandbox_protection_name((enum sandbox_protection)p), "active",
-				i->on[p], "why", i->why[p]));
+			json_pack("{s:s, s:b, s:b, s:s}", "name", sandbox_protection_name(p),
+				"required", required(p, box), "active", i->on[p], "why",
+				i->why[p]));
 	return list;
 }

@@ -27,5 +27,5 @@ void isolation_probe(struct isolation *i, const struct sandbox *box);
 /* May a VM run here at all? -ENOTSUP: what is missing and which line would do without. */
 int isolation_check(const struct isolation *i, const struct sandbox *box, struct kerr *e);
 
-/* [{"name": "network", "active": true, "why": ""}, …] */
-json_t *isolation_describe(const struct isolation *i);
+/* [{"name": "network", "required": true, "active": true, "why": ""}, …] */
+json_t *isolation_describe(const struct isolation *i, const struct sandbox *box);

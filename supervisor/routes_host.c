@@ -46,7 +46,8 @@ static int info(struct http_request *q, struct kerr *e)
 			"run_dir", api_text(s->paths.run_dir), "vmm", api_text(s->vmm_program),
 			"init", api_text(s->init_program), "agents", total, "running", running,
 			"images", (int)nimages, "keys", (int)keys.count, "clients",
-			(int)counts.clients, "isolation", isolation_describe(&s->isolation)));
+			(int)counts.clients, "isolation",
+			isolation_describe(&s->isolation, &s->sandbox)));
 	keyring_done(&keys);
 	return 0;
 }

@@ -50,6 +50,9 @@ for option in -e -u -w; do
 done
 try kosvm doctor --format json
 json_lines "doctor --format json"
+if [ "$(id -u)" -eq 0 ]; then
+	is "doctor: all of the jail is there" "$(grep -c '"check":"isolation","grade":"ok"' <<<"$out")" -eq 1
+fi
 try env KOSVM_RUN=run kosvm ps
 expect "a relative KOSVM_RUN" 1 "absolute path"
 try env KOSVM_RUN="/$(head -c 200 /dev/zero | tr '\0' a)" kosvm ps
