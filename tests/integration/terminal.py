@@ -57,6 +57,7 @@ def stopped_and_continued():
     t.wait_for(b"ready")
     t.until_raw()
     t.child.send_signal(signal.SIGTSTP)
+    t.until_stopped()
     t.until_raw(False)
     t.size(50, 90)
     t.child.send_signal(signal.SIGCONT)

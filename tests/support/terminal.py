@@ -63,6 +63,15 @@ class Terminal:
                 raise Failed("the terminal is %s" % ("not raw" if want else "still raw"))
             time.sleep(0.02)
 
+    def until_stopped(self):
+        """As a shell learns of it. The terminal is given back before that, and who is not stopped yet cannot be continued:
+        a stop signal takes away the SIGCONT that came before it."""
+        end = time.time() + PATIENCE
+        while not os.waitid(os.P_PID, self.child.pid, os.WSTOPPED | os.WNOHANG):
+            if time.time() > end:
+                raise Failed("it does not stop; shown: %r" % self.shown)
+            time.sleep(0.02)
+
     def end(self, code, seconds=PATIENCE):
         """It ends with this code, and the terminal is as it was."""
         end = time.time() + seconds
