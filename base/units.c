@@ -75,6 +75,39 @@ int units_parse_duration(const char *s, uint64_t *ret_ns)
 	return parse_with_units(s, units, ret_ns);
 }
 
+int units_parse_share(const char *s, uint64_t *ret_permille)
+{
+	uint64_t n = 0;
+	unsigned decimals = 0;
+	int r = parse_digits(&s, &n);
+
+	if (r < 0)
+		return r;
+	if (*s == '.' && (s[1] < '0' || s[1] > '9'))
+		return -EINVAL;
+	if (*s == '.')
+		s++;
+	for (; *s >= '0' && *s <= '9'; s++, decimals++) {
+		if (decimals == 3 || __builtin_mul_overflow(n, 10, &n) ||
+			__builtin_add_overflow(n, (uint64_t)(*s - '0'), &n))
+			return -ERANGE;
+	}
+	for (; decimals < 3; decimals++) {
+		if (__builtin_mul_overflow(n, 10, &n))
+			return -ERANGE;
+	}
+	if (*s == '%') {
+		if (n % 100 != 0)
+			return -ERANGE;
+		n /= 100;
+		s++;
+	}
+	if (*s != '\0')
+		return -EINVAL;
+	*ret_permille = n;
+	return 0;
+}
+
 int units_parse_u64(const char *s, uint64_t max, uint64_t *ret)
 {
 	uint64_t v;
@@ -117,4 +150,13 @@ void units_format_duration(uint64_t ns, char *buf, size_t len)
 	else
 		(void)snprintf(buf, len, "%llud%02uh", (unsigned long long)(s / 86400),
 			(unsigned)(s / 3600 % 24));
+}
+
+void units_format_share(uint64_t permille, char *buf, size_t len)
+{
+	if (permille % 10)
+		(void)snprintf(buf, len, "%llu.%llu%%", (unsigned long long)permille / 10,
+			(unsigned long long)permille % 10);
+	else
+		(void)snprintf(buf, len, "%llu%%", (unsigned long long)permille / 10);
 }

@@ -201,6 +201,31 @@ static void check_isolation(struct report *rep, const json_t *list)
 		say(rep, OK, "isolation", "each VM is kept in all of its jail", "");
 }
 
+/* What an agent takes of the host beside what its VMM bounds by itself. */
+static void check_quotas(struct report *rep, const json_t *list)
+{
+	const json_t *q;
+	char text[600];
+	bool whole = true;
+	size_t i;
+
+	json_array_foreach(list, i, q)
+	{
+		if (json_is_true(json_object_get(q, "active")))
+			continue;
+		whole = false;
+		(void)snprintf(
+			text, sizeof(text), "no %s: %s", cli_text(q, "by"), cli_text(q, "why"));
+		say(rep, WARNING, "quotas", text,
+			strcmp(cli_text(q, "name"), "io") == 0
+				? ""
+				: "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)");
+	}
+	if (whole && json_array_size(list) > 0)
+		say(rep, OK, "quotas", "processors, memory, threads and disk of agents are bounded",
+			"");
+}
+
 static void check_kosvmd(struct report *rep)
 {
 	struct kerr err = { 0 };
@@ -220,6 +245,7 @@ static void check_kosvmd(struct report *rep)
 	check_space(rep, cli_text(o, "state_dir"));
 	check_keys(rep);
 	check_isolation(rep, json_object_get(o, "isolation"));
+	check_quotas(rep, json_object_get(o, "quotas"));
 	if (json_is_true(json_object_get(o, "panic")))
 		say(rep, WARNING, "panic", "the kill switch is on: agents do not start",
 			"`kosvm info` says why, `kosvm unpanic` ends it");

@@ -38,7 +38,8 @@ static void print_table(const json_t *info, const json_t *panic)
 
 	json_object_foreach((json_t *)info, key, value)
 	{
-		if (strcmp(key, "started_ns") != 0 && strcmp(key, "isolation") != 0)
+		if (strcmp(key, "started_ns") != 0 && strcmp(key, "isolation") != 0 &&
+			strcmp(key, "quotas") != 0)
 			print_value(key, value);
 	}
 	cli_age(info, "started_ns", since, sizeof(since));
@@ -48,6 +49,14 @@ static void print_table(const json_t *info, const json_t *panic)
 		if (json_is_true(json_object_get(p, "active")))
 			continue;
 		(void)printf("%-12s without %s: ", "isolation", cli_text(p, "name"));
+		cli_print_safe(cli_text(p, "why"));
+		(void)putchar('\n');
+	}
+	json_array_foreach(json_object_get(info, "quotas"), i, p)
+	{
+		if (json_is_true(json_object_get(p, "active")))
+			continue;
+		(void)printf("%-12s without %s: ", "quotas", cli_text(p, "by"));
 		cli_print_safe(cli_text(p, "why"));
 		(void)putchar('\n');
 	}

@@ -24,38 +24,6 @@ static int parse_count(const char *s, uint64_t *ret)
 	return units_parse_u64(s, INT64_MAX, ret);
 }
 
-/* "50%" and "0.5" are 500 thousandths of a processor; three digits behind the point at most. */
-static int parse_cpu(const char *s, uint64_t *ret)
-{
-	uint64_t n = 0;
-	unsigned decimals = 0;
-	bool point = false;
-	const char *p = s;
-
-	for (; (*p >= '0' && *p <= '9') || (*p == '.' && !point && p > s); p++) {
-		if (*p == '.') {
-			point = true;
-			continue;
-		}
-		n = n * 10 + (uint64_t)(*p - '0');
-		decimals += point;
-		if (n > 100000000 || decimals > 3)
-			return -ERANGE;
-	}
-	if (p == s || p[-1] == '.')
-		return -EINVAL;
-	for (; decimals < 3; decimals++)
-		n *= 10;
-	if (*p == '%') {
-		if (n % 100 != 0)
-			return -ERANGE;
-		n /= 100;
-		p++;
-	}
-	*ret = n;
-	return *p || n == 0 ? -EINVAL : 0;
-}
-
 static const struct limit {
 	int key;
 	const char *name; /* in the request */
@@ -68,7 +36,7 @@ static const struct limit {
 	{ OPT_DISK_BURST, "disk_burst", units_parse_size, "a size such as 40M", true },
 	{ OPT_VSOCK_BANDWIDTH, "vsock_bandwidth", units_parse_size, "a size such as 10M", true },
 	{ OPT_VSOCK_BURST, "vsock_burst", units_parse_size, "a size such as 10M", true },
-	{ OPT_CPU, "cpu_permille", parse_cpu, "a share such as 50% or 1.5", false },
+	{ OPT_CPU, "cpu_permille", units_parse_share, "a share such as 50% or 1.5", true },
 	{ OPT_CPU_WEIGHT, "cpu_weight", parse_count, "a number such as 100", false },
 	{ 0 },
 };

@@ -40,7 +40,6 @@ uint64_t jail_clone_flags(uint32_t protections)
 		{ JAIL_IPC, CLONE_NEWIPC },
 		{ JAIL_PID, CLONE_NEWPID },
 		{ JAIL_UTS, CLONE_NEWUTS },
-		{ JAIL_CGROUP, CLONE_NEWCGROUP },
 		{ JAIL_TIME, CLONE_NEWTIME },
 	};
 	uint64_t sum = 0;
@@ -50,7 +49,7 @@ uint64_t jail_clone_flags(uint32_t protections)
 			sum |= flags[i].flag;
 	}
 	/* The right to make namespaces and to drop what is in the bounding set. */
-	if (geteuid() != 0 && (sum || (protections & JAIL_CAPABILITIES)))
+	if (geteuid() != 0 && (sum || (protections & (JAIL_CGROUP | JAIL_CAPABILITIES))))
 		sum |= CLONE_NEWUSER;
 	return sum;
 }
@@ -194,6 +193,9 @@ int jail_confine(const struct jail_config *cfg, const struct jail_parent *parent
 		STEP("uts: sethostname", sethostname("kosvm", 5));
 		STEP("uts: setdomainname", setdomainname("", 0));
 	}
+	/* Here, and not by clone: its root is the cgroup that it was born in. */
+	if (r == 0 && (p & JAIL_CGROUP))
+		STEP("namespaces: cgroup", syscall(SYS_unshare, CLONE_NEWCGROUP));
 	if (r == 0 && (p & JAIL_MOUNT))
 		r = empty_root(step);
 	if (r == 0 && (p & JAIL_RLIMITS))

@@ -20,13 +20,17 @@
 #define PROGRAM_FD (VMM_PROTO_FD + 1)
 #define ASIDE      16 /* above all of 0 to PROGRAM_FD */
 
-static pid_t spawn_child(uint64_t flags, int *ret_pidfd)
+static pid_t spawn_child(uint64_t flags, int cgroup_fd, int *ret_pidfd)
 {
 	struct clone_args args = {
 		.flags = flags | CLONE_PIDFD,
 		.pidfd = (uint64_t)(uintptr_t)ret_pidfd,
 		.exit_signal = SIGCHLD,
+		.cgroup = (uint64_t)cgroup_fd,
 	};
+
+	if (cgroup_fd)
+		args.flags |= CLONE_INTO_CGROUP;
 
 	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
 }
@@ -106,7 +110,7 @@ int jail_spawn(const struct jail_config *cfg, pid_t *ret_pid, int *ret_pidfd, st
 	uint64_t flags = jail_clone_flags(cfg->protections);
 	const struct jail_parent parent = { geteuid(), getegid(), flags & CLONE_NEWUSER };
 	int pidfd = -1;
-	pid_t pid = spawn_child(flags, &pidfd);
+	pid_t pid = spawn_child(flags, cfg->cgroup_fd, &pidfd);
 
 	if (pid == 0)
 		child(cfg, &parent);
@@ -148,7 +152,7 @@ int jail_probe(uint32_t protection, uint32_t uid, struct kerr *e)
 	if (pipe2(pipefd, O_CLOEXEC) < 0)
 		return kerr_errno(e, errno, "pipe");
 	said = pipefd[0];
-	pid = spawn_child(flags, &pidfd);
+	pid = spawn_child(flags, 0, &pidfd);
 	if (pid == 0) {
 		const char *step = "";
 		int r = jail_confine(&cfg, &parent, &step);

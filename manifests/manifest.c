@@ -180,6 +180,8 @@ int manifest_parse(
 	p.m.vcpus_line = p.key_line[KEY_VCPUS];
 	p.m.memory_line = p.key_line[KEY_MEMORY];
 	p.m.state_line = p.key_line[KEY_STATE];
+	p.m.cpu_line = p.key_line[KEY_CPU];
+	p.m.cpu_weight_line = p.key_line[KEY_CPU_WEIGHT];
 	p.m.disk_bandwidth_line = p.key_line[KEY_DISK_BANDWIDTH];
 	p.m.disk_ops_line = p.key_line[KEY_DISK_OPS];
 	p.m.vsock_bandwidth_line = p.key_line[KEY_VSOCK_BANDWIDTH];

@@ -31,10 +31,11 @@
 		.expected = NEED_FORM }
 
 static const char *const sections[] = { "limits", "isolation", "identity" };
+static const char *const unenforced_words[] = { "refuse", "allow", NULL };
 static const char *const need_words[] = { "required", "if-possible", "off", NULL };
 
 /* Behind those of enum sandbox_key and enum sandbox_protection. */
-enum { KEY_JAIL = SANDBOX_KEYS + SANDBOX_PROTECTIONS, KEY_UIDS, KEY_COUNT };
+enum { KEY_JAIL = SANDBOX_KEYS + SANDBOX_PROTECTIONS, KEY_UIDS, KEY_UNENFORCED, KEY_COUNT };
 
 /* What is read before the keys are weighed against each other. */
 struct reading {
@@ -94,6 +95,13 @@ static const struct ini_key keys[KEY_COUNT] = {
 		SIZE,
 		.or_zero = true,
 		.range = "0, or 1M to 1048576T" },
+	[SANDBOX_CPU] = { .name = "cpu",
+		LIMIT(SANDBOX_CPU),
+		.parse = value_share,
+		.min = 10,
+		.max = 32000,
+		.expected = "a share of processors such as 50% or 1.5",
+		.range = "1% to 3200%" },
 	[SANDBOX_DISK_BANDWIDTH] = { .name = "disk-bandwidth",
 		LIMIT(SANDBOX_DISK_BANDWIDTH),
 		RATE },
@@ -129,6 +137,12 @@ static const struct ini_key keys[KEY_COUNT] = {
 		.min = 1000,
 		.max = UINT32_MAX - 2,
 		.expected = "FIRST-LAST, both 1000 to 4294967293, such as 1879048192-1879113727" },
+	[KEY_UNENFORCED] = { .section = "limits",
+		.name = "unenforced-quotas",
+		.parse = value_choice,
+		.offset = offsetof(struct sandbox, unenforced),
+		.choices = unenforced_words,
+		.expected = "refuse or allow" },
 };
 
 const char *sandbox_protection_name(enum sandbox_protection p)
@@ -205,15 +219,12 @@ int sandbox_parse(
 	return 0;
 }
 
-static bool is_size(enum sandbox_key key)
-{
-	return keys[key].parse == value_size;
-}
-
 static void format(enum sandbox_key key, uint64_t v, char out[static 32])
 {
-	if (is_size(key))
+	if (keys[key].parse == value_size)
 		units_format_size(v, out, 32);
+	else if (keys[key].parse == value_share)
+		units_format_share(v, out, 32);
 	else
 		(void)snprintf(out, 32, "%llu", (unsigned long long)v);
 }
@@ -245,6 +256,8 @@ int sandbox_check_manifest(
 		r = check_one(s, SANDBOX_MEMORY, m->memory, file, m->memory_line, e);
 	if (r == 0)
 		r = check_one(s, SANDBOX_STATE, m->state, file, m->state_line, e);
+	if (r == 0)
+		r = check_one(s, SANDBOX_CPU, m->cpu, file, m->cpu_line, e);
 	if (r == 0)
 		r = check_one(s, SANDBOX_DISK_BANDWIDTH, m->disk_rate.bytes, file,
 			m->disk_bandwidth_line, e);

@@ -106,6 +106,17 @@ int value_u64(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 	return r;
 }
 
+int value_share(const struct ini_key *k, const char *v, void *out, struct kerr *e)
+{
+	uint64_t n = 0;
+	int r = units_parse_share(v, &n);
+
+	r = check_range(k, r, n, e);
+	if (r == 0)
+		*(uint64_t *)field(k, out) = n;
+	return r;
+}
+
 int value_size(const struct ini_key *k, const char *v, void *out, struct kerr *e)
 {
 	uint64_t n = 0;

@@ -28,6 +28,7 @@ struct ini_key {
 int value_name(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 int value_u32(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 int value_u64(const struct ini_key *k, const char *v, void *out, struct kerr *e);
+int value_share(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 int value_size(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 int value_duration(const struct ini_key *k, const char *v, void *out, struct kerr *e);
 int value_digest(const struct ini_key *k, const char *v, void *out, struct kerr *e);

@@ -48,6 +48,7 @@ enum agent_event {
 	AGENT_EV_ENDED,   /* its VM is gone, as it should be */
 	AGENT_EV_BROKEN,  /* its VM is gone, or never came, for a bad reason */
 	AGENT_EV_LOST,    /* its VM was gone when kosvmd came back */
+	AGENT_EV_OOM,     /* the kernel ended its VM: it had taken more memory than it may */
 	AGENT_EV_SLEEP,   /* it shall sleep */
 	AGENT_EV_SLEPT,   /* it does */
 	AGENT_EV_WAKE,    /* it shall wake */
@@ -120,6 +121,12 @@ struct idle {
 	uint64_t busy_ns;    /* CLOCK_MONOTONIC of the last sample that was not idle */
 };
 
+/* What holds its VMM to its quotas; agent_cgroup.c. */
+struct agent_cgroup {
+	int fd;      /* its directory; -1: it has none */
+	bool missed; /* at the last look its VMM was not in it */
+};
+
 struct agent {
 	LIST_ENTRY(agent) link;
 	struct sup *sup;
@@ -146,6 +153,7 @@ struct agent {
 	bool remove_when_ended;
 	struct loop_timer removal; /* armed while it has ended and lingers */
 	bool frozen;               /* the VMM said that it is paused */
+	struct agent_cgroup cgroup;
 	struct health health;
 	struct idle idle;
 	uint64_t next_connect;
@@ -321,6 +329,26 @@ void agent_pause(struct agent *a, const char *why);
 void agent_unpause(struct agent *a);
 /* Somebody needs the guest now: one that is paused for idleness goes on. */
 void agent_needed(struct agent *a);
+
+/*
+ * agent_cgroup.c: a cgroup for the VMM that is about to be born; 0 also where
+ * there are none (quotas_check has looked at what that means).
+ */
+int agent_cgroup_make(struct agent *a, struct kerr *e);
+/* The VMM of an earlier kosvmd: the cgroup it is in, or one that it is put into. */
+void agent_cgroup_adopt(struct agent *a);
+/* What holds now is set. 0: also without a cgroup. */
+int agent_cgroup_set(const struct agent *a, struct kerr *e);
+/* Did the kernel kill its VMM for its memory? Also of one that ended while kosvmd was away. */
+bool agent_cgroup_oom(const struct agent *a, char *reason, size_t len);
+void agent_cgroup_release(struct agent *a);
+/* Kills what is left in it. */
+void agent_cgroup_remove(const struct agent *a);
+/*
+ * At the start of kosvmd: removes those of agents that have no VM. From then
+ * on each VMM is looked for in its own: one that was moved out is put back.
+ */
+void agent_cgroups_start(struct sup *s);
 
 /* agent_idle.c */
 void agent_idle_start(struct agent *a);

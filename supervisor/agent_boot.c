@@ -299,6 +299,7 @@ static struct vmm_jail jail_of(const struct agent *a)
 		.protections = a->sup->isolation.jail,
 		.uid = a->row.host_uid,
 		.file_size = a->manifest.state > most ? a->manifest.state : most,
+		.cgroup_fd = a->cgroup.fd > 0 ? a->cgroup.fd : 0,
 	};
 }
 
@@ -319,6 +320,9 @@ static int spawn(struct agent *a, json_t *ok, const int *fds, size_t nfds, struc
 	if (messages < 0)
 		return messages;
 	r = agent_open_guest(a, false, e);
+	if (r < 0)
+		return r;
+	r = agent_cgroup_make(a, e);
 	if (r < 0)
 		return r;
 	board = malloc(sizeof(*board));

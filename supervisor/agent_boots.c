@@ -92,6 +92,10 @@ static void gone_meanwhile(struct agent *a, const struct db_boot *b, bool reboot
 		a->health.ran_before_ns =
 			rebooted ? now - a->row.started_ns : proc_age_ns(b->pid_start);
 	}
+	if (agent_cgroup_oom(a, reason, sizeof(reason))) {
+		agent_ended(a, AGENT_EV_OOM, reason);
+		return;
+	}
 	if (a->state == AGENT_STOPPING) {
 		/* It was to end, and why is known already. */
 		enum agent_event ev = a->last_event == AGENT_EV_HUNG       ? AGENT_EV_BROKEN
@@ -127,6 +131,7 @@ static int adopt(struct agent *a, const struct db_boot *b, struct kerr *e)
 	if (r < 0)
 		return r;
 	a->adopted = true;
+	agent_cgroup_adopt(a);
 	a->deadline.fn = agent_deadline_passed;
 	a->health.ran_before_ns = proc_age_ns(b->pid_start);
 	if (a->state == AGENT_STOPPING && a->last_event == AGENT_EV_HUNG) {

@@ -163,6 +163,7 @@ json_t *agent_inspect(const struct agent *a)
 	(void)set(o, "launch", launched(&a->launch));
 	(void)set(o, "limits", limits_describe(a));
 	(void)set(o, "isolation", isolation_describe(&a->sup->isolation, &a->sup->sandbox));
+	(void)set(o, "quotas", quotas_describe(&a->sup->quotas));
 	(void)set(o, "host_uid", a->row.host_uid ? json_integer(a->row.host_uid) : json_null());
 	(void)set(o, "health", health(a));
 	(void)set(o, "transitions", moves);

@@ -24,6 +24,7 @@ void agent_release(struct agent *a)
 	loop_timer_done(&a->deadline);
 	agent_health_stop(a);
 	agent_idle_stop(a);
+	agent_cgroup_release(a);
 	worker_cancel(a->prep, NULL, NULL);
 	a->prep = NULL;
 	vmm_proc_free(a->vmm);
@@ -68,6 +69,7 @@ void agent_ended(struct agent *a, enum agent_event ev, const char *reason)
 	char text[sizeof(a->reason)];
 
 	agent_release(a);
+	agent_cgroup_remove(a);
 	(void)snprintf(text, sizeof(text), "%s", reason);
 	agent_policy_decide(a, ev, text, sizeof(text));
 	agent_moved_for_real(a, ev, text);
@@ -126,6 +128,7 @@ static void vmm_gone(void *user, enum vmm_end reason, const char *text)
 	struct agent *a = user;
 	char word[sizeof(((struct vmm_msg_ended *)0)->text)];
 	bool orderly;
+	bool oom;
 
 	/* Of one that was taken over nobody gets a status, and its last message may be lost. */
 	if (reason == 0) {
@@ -158,7 +161,13 @@ static void vmm_gone(void *user, enum vmm_end reason, const char *text)
 							     : "it did not say why");
 		add_console_tail(a);
 	}
-	agent_ended(a, a->broken ? AGENT_EV_BROKEN : AGENT_EV_ENDED, a->reason);
+	/* Its own words count no more: it had none. */
+	oom = agent_cgroup_oom(a, a->reason, sizeof(a->reason));
+	agent_ended(a,
+		oom                 ? AGENT_EV_OOM
+			: a->broken ? AGENT_EV_BROKEN
+				    : AGENT_EV_ENDED,
+		a->reason);
 }
 
 void agent_break(struct agent *a, const char *fmt, ...)

@@ -111,6 +111,7 @@ static struct agent *agent_new(struct sup *s)
 	a->health.beat = (struct loop_timer)LOOP_TIMER_INIT;
 	a->health.life = (struct loop_timer)LOOP_TIMER_INIT;
 	a->idle.sample = (struct loop_timer)LOOP_TIMER_INIT;
+	a->cgroup.fd = -1;
 	LIST_INIT(&a->connects);
 	LIST_INIT(&a->stats);
 	LIST_INIT(&a->watchers);
@@ -322,6 +323,7 @@ int agents_load(struct sup *s, struct kerr *e)
 		next = LIST_NEXT(a, link);
 		settle(a);
 	}
+	agent_cgroups_start(s);
 	return 0;
 }
 

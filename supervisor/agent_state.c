@@ -31,6 +31,7 @@ static const char *const event_names[AGENT_EVENT_COUNT] = {
 	[AGENT_EV_ENDED] = "ended",
 	[AGENT_EV_BROKEN] = "broken",
 	[AGENT_EV_LOST] = "lost",
+	[AGENT_EV_OOM] = "oom",
 	[AGENT_EV_SLEEP] = "sleep",
 	[AGENT_EV_SLEPT] = "slept",
 	[AGENT_EV_WAKE] = "wake",
@@ -50,6 +51,7 @@ static const enum agent_state moves[AGENT_STATE_COUNT][AGENT_EVENT_COUNT] = {
 		[AGENT_EV_STOP] = AGENT_STOPPING,
 		[AGENT_EV_BROKEN] = AGENT_FAILED,
 		[AGENT_EV_LOST] = AGENT_FAILED,
+		[AGENT_EV_OOM] = AGENT_FAILED,
 	},
 	[AGENT_RUNNING] = {
 		[AGENT_EV_EXITED] = AGENT_STOPPING,
@@ -58,12 +60,14 @@ static const enum agent_state moves[AGENT_STATE_COUNT][AGENT_EVENT_COUNT] = {
 		[AGENT_EV_EXPIRED] = AGENT_STOPPING,
 		[AGENT_EV_BROKEN] = AGENT_FAILED,
 		[AGENT_EV_LOST] = AGENT_FAILED,
+		[AGENT_EV_OOM] = AGENT_FAILED,
 		[AGENT_EV_SLEEP] = AGENT_SLEEPING,
 	},
 	[AGENT_SLEEPING] = {
 		[AGENT_EV_STOP] = AGENT_STOPPING,
 		[AGENT_EV_BROKEN] = AGENT_FAILED,
 		[AGENT_EV_LOST] = AGENT_FAILED,
+		[AGENT_EV_OOM] = AGENT_FAILED,
 		[AGENT_EV_SLEPT] = AGENT_ASLEEP,
 	},
 	/* No VM is there that could end or be lost. */
@@ -75,6 +79,7 @@ static const enum agent_state moves[AGENT_STATE_COUNT][AGENT_EVENT_COUNT] = {
 		[AGENT_EV_STOP] = AGENT_STOPPING,
 		[AGENT_EV_BROKEN] = AGENT_FAILED,
 		[AGENT_EV_LOST] = AGENT_FAILED,
+		[AGENT_EV_OOM] = AGENT_FAILED,
 		[AGENT_EV_WOKEN] = AGENT_RUNNING,
 	},
 	/* One that was to end and is gone has ended; how, kosvmd did not see. */
@@ -82,6 +87,7 @@ static const enum agent_state moves[AGENT_STATE_COUNT][AGENT_EVENT_COUNT] = {
 		[AGENT_EV_ENDED] = AGENT_STOPPED,
 		[AGENT_EV_BROKEN] = AGENT_FAILED,
 		[AGENT_EV_LOST] = AGENT_STOPPED,
+		[AGENT_EV_OOM] = AGENT_FAILED,
 	},
 	[AGENT_STOPPED] = {
 		[AGENT_EV_START] = AGENT_STARTING,

@@ -13,7 +13,13 @@ int agent_limits_tell(struct agent *a, vmm_done_fn *done, void *user)
 	struct rate_limit disk;
 	struct rate_limit vsock;
 	struct limits l;
+	struct kerr err = { 0 };
+	int r = agent_cgroup_set(a, &err);
 
+	if (r < 0) {
+		log_error("agent %s: %s", a->row.name, err.msg);
+		return r;
+	}
 	limits_of(a, &l);
 	limits_rates(&l, &disk, &vsock);
 	return a->vmm ? vmm_proc_limits(a->vmm, &disk, &vsock, done, user) : -ENOTCONN;
@@ -54,6 +60,8 @@ int agent_update(struct agent *a, const json_t *body, struct kerr *e)
 	r = limits_change(&changed, body, what, sizeof(what), e);
 	if (r == 0)
 		r = limits_check(a, &changed, e);
+	if (r == 0)
+		r = quotas_check_change(a, &changed, e);
 	if (r == 0)
 		r = record(a, &changed, what, e);
 	if (r < 0)

@@ -65,6 +65,8 @@ int ceiling_check_create(const struct agent *a, const char *file, struct kerr *e
 	int r = sandbox_check_manifest(box, &a->manifest, file, e);
 
 	if (r == 0)
+		r = quotas_check(a, file, e);
+	if (r == 0)
 		r = sandbox_check_total(box, SANDBOX_AGENTS, s.agents, 1, "agents", "this host", e);
 	if (r == 0)
 		r = sandbox_check_total(box, SANDBOX_STATE_TOTAL, s.state, a->manifest.state,
@@ -80,6 +82,8 @@ int ceiling_check_start(const struct agent *a, struct kerr *e)
 
 	if (r == 0)
 		r = limits_check(a, &a->changed, e);
+	if (r == 0)
+		r = quotas_check(a, a->row.name, e);
 	if (r == 0)
 		r = sandbox_check_total(box, SANDBOX_VCPUS_TOTAL, s.live_vcpus, a->manifest.vcpus,
 			"vcpus", "the agents that run", e);

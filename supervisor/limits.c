@@ -13,20 +13,28 @@
 #define KIB (UINT64_C(1) << 10)
 #define TIB (UINT64_C(1) << 40)
 
+static void format_count(uint64_t v, char *buf, size_t len)
+{
+	(void)snprintf(buf, len, "%llu", (unsigned long long)v);
+}
+
 static const struct limit {
 	const char *key;  /* of the API and the database */
 	const char *name; /* of manifest and sandbox.ini */
-	bool is_size;
+	void (*format)(uint64_t v, char *buf, size_t len);
 	uint64_t min, max; /* 0 is allowed besides */
 	int ceiling;       /* enum sandbox_key; -1: none */
 } limits[LIMIT_COUNT] = {
-	[LIMIT_DISK_BANDWIDTH] = { "disk_bandwidth", "disk-bandwidth", true, 4 * KIB, TIB,
-		SANDBOX_DISK_BANDWIDTH },
-	[LIMIT_DISK_OPS] = { "disk_ops", "disk-ops", false, 1, 1000000000, SANDBOX_DISK_OPS },
-	[LIMIT_DISK_BURST] = { "disk_burst", "disk-burst", true, 4 * KIB, TIB, -1 },
-	[LIMIT_VSOCK_BANDWIDTH] = { "vsock_bandwidth", "vsock-bandwidth", true, 4 * KIB, TIB,
-		SANDBOX_VSOCK_BANDWIDTH },
-	[LIMIT_VSOCK_BURST] = { "vsock_burst", "vsock-burst", true, 4 * KIB, TIB, -1 },
+	[LIMIT_DISK_BANDWIDTH] = { "disk_bandwidth", "disk-bandwidth", units_format_size, 4 * KIB,
+		TIB, SANDBOX_DISK_BANDWIDTH },
+	[LIMIT_DISK_OPS] = { "disk_ops", "disk-ops", format_count, 1, 1000000000,
+		SANDBOX_DISK_OPS },
+	[LIMIT_DISK_BURST] = { "disk_burst", "disk-burst", units_format_size, 4 * KIB, TIB, -1 },
+	[LIMIT_VSOCK_BANDWIDTH] = { "vsock_bandwidth", "vsock-bandwidth", units_format_size,
+		4 * KIB, TIB, SANDBOX_VSOCK_BANDWIDTH },
+	[LIMIT_VSOCK_BURST] = { "vsock_burst", "vsock-burst", units_format_size, 4 * KIB, TIB, -1 },
+	[LIMIT_CPU] = { "cpu_permille", "cpu", units_format_share, 10, 32000, SANDBOX_CPU },
+	[LIMIT_CPU_WEIGHT] = { "cpu_weight", "cpu-weight", format_count, 1, 10000, -1 },
 };
 
 static void decrefp(json_t **o)
@@ -38,10 +46,8 @@ static void in_words(const struct limit *l, uint64_t v, char out[static 32])
 {
 	if (v == 0)
 		(void)snprintf(out, 32, "none");
-	else if (l->is_size)
-		units_format_size(v, out, 32);
 	else
-		(void)snprintf(out, 32, "%llu", (unsigned long long)v);
+		l->format(v, out, 32);
 }
 
 static bool in_range(const struct limit *l, json_int_t v)
@@ -166,6 +172,8 @@ void limits_of(const struct agent *a, struct limits *ret)
 		[LIMIT_DISK_BURST] = a->manifest.disk_rate.burst,
 		[LIMIT_VSOCK_BANDWIDTH] = a->manifest.vsock_rate.bytes,
 		[LIMIT_VSOCK_BURST] = a->manifest.vsock_rate.burst,
+		[LIMIT_CPU] = a->manifest.cpu,
+		[LIMIT_CPU_WEIGHT] = a->manifest.cpu_weight,
 	};
 
 	for (int i = 0; i < LIMIT_COUNT; i++) {

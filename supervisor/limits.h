@@ -9,7 +9,7 @@
 #include <wire/limits.h>
 
 /*
- * How much of the host's disks and vsock an agent may move, and who says so: a
+ * How much of the host's disks, vsock and processors an agent may have, and who says so: a
  * person who changed it (`kosvm update`, kept with the agent across restarts),
  * else its manifest, else nobody; and over it all the ceilings of sandbox.ini.
  * 0 is no limit; under a ceiling it is the ceiling. Loop thread.
@@ -20,6 +20,8 @@ enum limit_name {
 	LIMIT_DISK_BURST,
 	LIMIT_VSOCK_BANDWIDTH,
 	LIMIT_VSOCK_BURST,
+	LIMIT_CPU,
+	LIMIT_CPU_WEIGHT,
 	LIMIT_COUNT,
 };
 

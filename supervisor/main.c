@@ -213,8 +213,11 @@ static int run(struct kerr *e)
 		r = loop_new(&s.loop, e);
 	if (r == 0)
 		r = open_state(&s, e);
-	if (r == 0)
+	if (r == 0) {
+		quotas_open(&s.quotas, s.agents_fd);
 		r = serve(&s, e);
+		quotas_close(&s.quotas);
+	}
 	leftovers_done(&s.leftovers);
 	notify_done(&s.notify);
 	db_close(s.db);

@@ -40,14 +40,15 @@ static int info(struct http_request *q, struct kerr *e)
 	}
 	http_counts(s->http, &counts);
 	http_ok(q, 200,
-		json_pack("{s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:o}",
+		json_pack("{s:s, s:i, s:I, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:o, s:o}",
 			"version", KOSVM_VERSION, "pid", (int)getpid(), "started_ns",
 			(json_int_t)s->started_ns, "state_dir", api_text(s->paths.state_dir),
 			"run_dir", api_text(s->paths.run_dir), "vmm", api_text(s->vmm_program),
 			"init", api_text(s->init_program), "agents", total, "running", running,
 			"images", (int)nimages, "keys", (int)keys.count, "clients",
 			(int)counts.clients, "isolation",
-			isolation_describe(&s->isolation, &s->sandbox)));
+			isolation_describe(&s->isolation, &s->sandbox), "quotas",
+			quotas_describe(&s->quotas)));
 	keyring_done(&keys);
 	return 0;
 }

@@ -42,23 +42,12 @@ static void told(void *user, int result, const struct vmm_reply *reply)
 		answer(op);
 }
 
-static int refuse_cpu(const struct http_request *q, struct kerr *e)
-{
-	if (json_object_get(q->body, "cpu_permille") || json_object_get(q->body, "cpu_weight"))
-		return kerr_set(e, EINVAL,
-			"cpu_permille, cpu_weight: this kosvmd cannot change them: change the "
-			"manifest and start the agent anew");
-	return 0;
-}
-
 static int update(struct http_request *q, struct kerr *e)
 {
 	struct update_op *op;
 	struct agent *a;
 	int r = route_agent(q, &a, e);
 
-	if (r == 0)
-		r = refuse_cpu(q, e);
 	if (r < 0)
 		return r;
 	op = calloc(1, sizeof(*op));
@@ -82,18 +71,18 @@ static int update(struct http_request *q, struct kerr *e)
 }
 
 /* The ranges are limits_change's. */
-#define BYTES(k)                                                                                   \
+#define NUMBER(k)                                                                                  \
 	{                                                                                          \
 		.key = (k), .kind = HTTP_INT, .nullable = true, .max = INT64_MAX                   \
 	}
 static const struct http_field update_body[] = {
-	BYTES("disk_bandwidth"),
-	BYTES("disk_ops"),
-	BYTES("disk_burst"),
-	BYTES("vsock_bandwidth"),
-	BYTES("vsock_burst"),
-	{ .key = "cpu_permille", .kind = HTTP_INT, .nullable = true, .min = 1, .max = 32000 },
-	{ .key = "cpu_weight", .kind = HTTP_INT, .nullable = true, .min = 1, .max = 10000 },
+	NUMBER("disk_bandwidth"),
+	NUMBER("disk_ops"),
+	NUMBER("disk_burst"),
+	NUMBER("vsock_bandwidth"),
+	NUMBER("vsock_burst"),
+	NUMBER("cpu_permille"),
+	NUMBER("cpu_weight"),
 	{ .key = "reset", .kind = HTTP_BOOL },
 	{ 0 },
 };

@@ -13,6 +13,7 @@
 #include "isolation.h"
 #include "leftovers.h"
 #include "notify.h"
+#include "quotas.h"
 
 struct agent;
 struct exchange;
@@ -42,6 +43,7 @@ struct sup {
 	struct exchange *exchange; /* descriptors beside it */
 	struct sandbox sandbox;    /* the host's ceilings */
 	struct isolation isolation;
+	struct quotas quotas;
 	uint64_t started_ns;
 	bool ending;
 	struct notify notify; /* the service manager's, if one asked */

@@ -35,11 +35,11 @@ asked "update" PATCH /v1/agents/a '"body": \{"disk_bandwidth": 20971520, "disk_o
 is "update prints the name" "$out" = a
 try kosvm update --reset --cpu 50% --cpu-weight 200 a b
 asked "update of several, with --reset" PATCH /v1/agents/b '"body": \{"reset": true, "cpu_permille": 500, "cpu_weight": 200\}'
-for share in 1.5=1500 2=2000 0.25=250 12.5%=125 manifest=null; do
+for share in 1.5=1500 2=2000 none=0 0=0 0.25=250 12.5%=125 manifest=null; do
 	try kosvm update --cpu "${share%=*}" a
 	asked "update --cpu ${share%=*}" PATCH /v1/agents/a "\"cpu_permille\": ${share#*=}\\}"
 done
-for wrong in "--cpu 0" "--cpu 1." "--cpu .5" "--cpu 1.5.0" "--cpu 1.2345" "--cpu 12.34%" "--cpu -1" "--cpu none" "--cpu 50%%" \
+for wrong in "--cpu 1." "--cpu .5" "--cpu 1.5.0" "--cpu 1.2345" "--cpu 12.34%" "--cpu -1" "--cpu 50%%" \
 	"--disk-bandwidth fast" "--disk-bandwidth -1" "--disk-ops 1.5" "--disk-ops 99999999999999999999" "--disk-burst 1X" "--vsock-burst"; do
 	# shellcheck disable=SC2086 # two words
 	try kosvm update $wrong a

@@ -6,6 +6,7 @@
  *   mill signal         waits for SIGTERM, says so, ends with code 9
  *   mill stubborn       ignores SIGTERM
  *   mill reboot|poweroff   what it says, at once (root)
+ *   mill fill MIB       writes to so much memory, says so, ends
  *   mill hang           nothing else in the guest runs any more (root)
  *   (as /init)          an init that never reports to the host
  */
@@ -171,6 +172,19 @@ static int hang(void)
 		continue;
 }
 
+static int fill(size_t mib)
+{
+	char *all = malloc(mib << 20);
+
+	if (!all)
+		return fail("malloc");
+	for (size_t at = 0; at < mib << 20; at += 4096)
+		all[at] = (char)(at >> 12 | 1);
+	(void)printf("mill: filled %zu MiB, %d\n", mib, all[(mib << 20) - 4096]);
+	free(all);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
@@ -190,6 +204,8 @@ int main(int argc, char **argv)
 		return reboot(RB_AUTOBOOT) < 0 ? fail("reboot") : 0;
 	if (strcmp(mode, "poweroff") == 0)
 		return reboot(RB_POWER_OFF) < 0 ? fail("poweroff") : 0;
+	if (strcmp(mode, "fill") == 0 && argc == 3)
+		return fill(strtoul(argv[2], NULL, 10));
 	if (strcmp(mode, "hang") == 0)
 		return hang();
 	(void)fputs("mill: see the top of mill.c\n", stderr);

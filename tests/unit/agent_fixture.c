@@ -53,6 +53,8 @@ void af_open(void)
 	(void)mkdirat(fx_dir, "agents", 0700);
 	af.sup.agents_fd = openat(fx_dir, "agents", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	af.sup.images_fd = af.sup.keys_fd = -1;
+	af.sup.quotas =
+		(struct quotas){ .base = { .fd = -1, .parent = -1 }, .look = LOOP_TIMER_INIT };
 	LIST_INIT(&af.sup.agents);
 	LIST_INIT(&af.sup.panics);
 	LIST_INIT(&af.sup.events.watchers);

@@ -117,7 +117,7 @@ START_TEST(stopped_and_started_at_once)
 	ck_assert_int_eq(agent_start(af.a, &fx_err), -EBUSY);
 	ck_assert_str_eq(fx_err.msg,
 		"agent echo-mint is stopping: start is not allowed now (allowed: ended, broken, "
-		"lost)");
+		"lost, oom)");
 	fx_until(&af.ended);
 	ck_assert_int_eq(af.a->state, AGENT_STOPPED);
 }

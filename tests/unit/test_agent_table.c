@@ -12,13 +12,13 @@
  */
 static const char *const expected[AGENT_STATE_COUNT] = {
 	[AGENT_CREATED] = "start>starting rm>purging",
-	[AGENT_STARTING] = "ready>running stop>stopping broken>failed lost>failed",
+	[AGENT_STARTING] = "ready>running stop>stopping broken>failed lost>failed oom>failed",
 	[AGENT_RUNNING] = "exited>stopping stop>stopping hung>stopping expired>stopping "
-			  "broken>failed lost>failed sleep>sleeping",
-	[AGENT_SLEEPING] = "stop>stopping broken>failed lost>failed slept>asleep",
+			  "broken>failed lost>failed oom>failed sleep>sleeping",
+	[AGENT_SLEEPING] = "stop>stopping broken>failed lost>failed oom>failed slept>asleep",
 	[AGENT_ASLEEP] = "wake>waking rm>purging",
-	[AGENT_WAKING] = "stop>stopping broken>failed lost>failed woken>running",
-	[AGENT_STOPPING] = "ended>stopped broken>failed lost>stopped",
+	[AGENT_WAKING] = "stop>stopping broken>failed lost>failed oom>failed woken>running",
+	[AGENT_STOPPING] = "ended>stopped broken>failed lost>stopped oom>failed",
 	[AGENT_STOPPED] = "start>starting restart>starting rm>purging",
 	[AGENT_FAILED] = "start>starting restart>starting rm>purging",
 	[AGENT_PURGING] = "rm>purging purged>purged",
@@ -68,7 +68,7 @@ START_TEST(every_pair)
 			}
 		}
 	}
-	ck_assert_uint_eq(allowed, 34);
+	ck_assert_uint_eq(allowed, 39);
 }
 END_TEST
 
@@ -102,7 +102,7 @@ START_TEST(allowed_words)
 	agent_state_allowed(AGENT_PURGED, buf, sizeof(buf));
 	ck_assert_str_eq(buf, "nothing");
 	agent_state_allowed(AGENT_RUNNING, buf, sizeof(buf));
-	ck_assert_str_eq(buf, "exited, stop, hung, expired, broken, lost, sleep");
+	ck_assert_str_eq(buf, "exited, stop, hung, expired, broken, lost, oom, sleep");
 	agent_state_allowed(AGENT_RUNNING, buf, 5);
 	ck_assert_str_eq(buf, "exit");
 }

@@ -83,6 +83,37 @@ START_TEST(units_durations)
 }
 END_TEST
 
+START_TEST(units_shares)
+{
+	static const struct {
+		const char *text;
+		uint64_t permille;
+	} good[] = { { "0", 0 }, { "50%", 500 }, { "1.5", 1500 }, { "2", 2000 }, { "0.25", 250 },
+		{ "12.5%", 125 }, { "150%", 1500 }, { "0.001", 1 }, { "1.500", 1500 } };
+	static const char *const bad[] = { "", "%", "1.", ".5", "1.5.0", "-1", "50%%", "1,5", "5 %",
+		"half" };
+	static const char *const fine[] = { "1.2345", "12.34%", "99999999999999999999",
+		"18446744073709551615" };
+	uint64_t v = 7;
+	char buf[24];
+
+	for (size_t i = 0; i < array_size(good); i++) {
+		ck_assert_int_eq(units_parse_share(good[i].text, &v), 0);
+		ck_assert_uint_eq(v, good[i].permille);
+	}
+	v = 7;
+	for (size_t i = 0; i < array_size(bad); i++)
+		ck_assert_int_eq(units_parse_share(bad[i], &v), -EINVAL);
+	for (size_t i = 0; i < array_size(fine); i++)
+		ck_assert_int_eq(units_parse_share(fine[i], &v), -ERANGE);
+	ck_assert_uint_eq(v, 7);
+	units_format_share(1500, buf, sizeof(buf));
+	ck_assert_str_eq(buf, "150%");
+	units_format_share(125, buf, sizeof(buf));
+	ck_assert_str_eq(buf, "12.5%");
+}
+END_TEST
+
 START_TEST(units_numbers_and_format)
 {
 	uint64_t v = 0;
@@ -360,6 +391,7 @@ int main(void)
 	tcase_add_test(t, kerr_is_bounded_and_one_line);
 	tcase_add_test(t, units_sizes);
 	tcase_add_test(t, units_durations);
+	tcase_add_test(t, units_shares);
 	tcase_add_test(t, units_numbers_and_format);
 	tcase_add_test(t, hex_both_ways);
 	tcase_add_test(t, fdpass_moves_descriptors);

@@ -87,6 +87,44 @@ START_TEST(refusals)
 }
 END_TEST
 
+/* This fixture has no cgroups. */
+START_TEST(what_cannot_be_held)
+{
+	af_setup_manifest("[resources]\ncpu = 50%\ncpu-weight = 7\n");
+	af.sup.sandbox.unenforced = SANDBOX_REFUSE;
+	(void)strcpy(af.sup.sandbox.file, "sandbox.ini");
+	(void)strcpy(af.sup.quotas.base.why[CGROUP_CPU], "there is no such thing");
+	expect(LIMIT_CPU, 500, "manifest");
+	expect(LIMIT_CPU_WEIGHT, 7, "manifest");
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(fx_err.msg,
+		"cpu = 50%: this host cannot hold an agent to it: "
+		"there is no such thing; `unenforced-quotas = "
+		"allow` in [limits] of sandbox.ini"));
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "m.ini:"));
+	af.a->manifest.cpu = 0;
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "cpu-weight = 7"));
+	af.a->manifest.cpu_weight = 0;
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), 0);
+	ck_assert_int_eq(update("{\"cpu_permille\": 100}"), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "agent echo-mint: cpu: this host"));
+	ck_assert_int_eq(update("{\"cpu_permille\": 0}"), 0);
+	ceiling(SANDBOX_CPU, 1500);
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(fx_err.msg, "sandbox.ini:7: cpu = 150%"));
+	af.sup.sandbox.unenforced = SANDBOX_ALLOW;
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), 0);
+	ck_assert_int_eq(update("{\"cpu_permille\": 100, \"cpu_weight\": 5}"), 0);
+	expect(LIMIT_CPU, 100, "update");
+	/* As if the host had it. */
+	af.sup.sandbox.unenforced = SANDBOX_REFUSE;
+	af.sup.quotas.base.has[CGROUP_CPU] = true;
+	ck_assert_int_eq(quotas_check(af.a, "m.ini", &fx_err), 0);
+	ck_assert_int_eq(update("{\"cpu_permille\": 1501}"), -EPERM);
+}
+END_TEST
+
 START_TEST(ceilings)
 {
 	af_setup_manifest("[resources]\ndisk-burst = 1G\n");
@@ -166,6 +204,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, who_says_so);
 	tcase_add_loop_test(t, refusals, 0, (int)(sizeof(refused) / sizeof(refused[0])));
+	tcase_add_test(t, what_cannot_be_held);
 	tcase_add_test(t, ceilings);
 	tcase_add_test(t, kept);
 	tcase_add_test(t, a_database_that_lies);

@@ -30,7 +30,7 @@ END_TEST
 START_TEST(every_limit)
 {
 	ck_assert_msg(parse("[limits]\nagents = 100\nvcpus = 4\nvcpus-total = 64\nmemory = 2G\n"
-			    "memory-total = 1T\nstate = 0\nstate-total = 10T\n"
+			    "memory-total = 1T\nstate = 0\nstate-total = 10T\ncpu = 150%\n"
 			    "disk-bandwidth = 20M\ndisk-ops = 500\nvsock-bandwidth = 4K\n") == 0,
 		"%s", e.msg);
 	ck_assert_uint_eq(box.limit[SANDBOX_AGENTS], 100);
@@ -40,12 +40,27 @@ START_TEST(every_limit)
 	ck_assert_uint_eq(box.limit[SANDBOX_MEMORY_TOTAL], 1ULL << 40);
 	ck_assert_uint_eq(box.limit[SANDBOX_STATE], 0);
 	ck_assert_uint_eq(box.limit[SANDBOX_STATE_TOTAL], 10ULL << 40);
+	ck_assert_uint_eq(box.limit[SANDBOX_CPU], 1500);
 	ck_assert_uint_eq(box.limit[SANDBOX_DISK_BANDWIDTH], 20ULL << 20);
 	ck_assert_uint_eq(box.limit[SANDBOX_DISK_OPS], 500);
 	ck_assert_uint_eq(box.limit[SANDBOX_VSOCK_BANDWIDTH], 4096);
 	for (unsigned k = 0; k < SANDBOX_KEYS; k++)
 		ck_assert_uint_eq(box.line[k], 2 + k);
 	ck_assert_str_eq(box.file, "/etc/kosvm/sandbox.ini");
+}
+END_TEST
+
+START_TEST(unenforced)
+{
+	ck_assert_int_eq(parse(""), 0);
+	ck_assert_int_eq(box.unenforced, SANDBOX_REFUSE);
+	ck_assert_int_eq(parse("[limits]\nunenforced-quotas = allow\n"), 0);
+	ck_assert_int_eq(box.unenforced, SANDBOX_ALLOW);
+	ck_assert_int_eq(parse("[limits]\nunenforced-quotas = yes\n"), -EINVAL);
+	ck_assert_ptr_nonnull(
+		strstr(e.msg, ":2: unenforced-quotas = yes: expected refuse or allow"));
+	ck_assert_int_eq(parse("[limits]\ncpu = 0\n"), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(e.msg, "expected 1% to 3200%"));
 }
 END_TEST
 
@@ -241,6 +256,7 @@ int main(void)
 
 	tcase_add_test(tc, nothing_is_no_limit);
 	tcase_add_test(tc, every_limit);
+	tcase_add_test(tc, unenforced);
 	tcase_add_test(tc, isolation_by_default);
 	tcase_add_test(tc, isolation_as_written);
 	tcase_add_loop_test(tc, mistake, 0, (int)array_size(mistakes));

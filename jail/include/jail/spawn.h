@@ -31,6 +31,7 @@ struct jail_config {
 	int program_fd;       /* a static program that everybody may execute: there is no loader */
 	int socket_fd;        /* its descriptor 3, VMM_PROTO_FD */
 	int stderr_fd;
+	int cgroup_fd; /* a directory of cgroup v2 that it is born in, jail/cgroup.h; 0: none */
 };
 
 /*

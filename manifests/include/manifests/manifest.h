@@ -20,6 +20,7 @@
  *   [agent]      name, version (unsigned)
  *   [image]      kernel, initramfs, rootfs = blake2b:HEX
  *   [resources]  vcpus, memory, state (size of the state disk; 0: none),
+ *                cpu (share of processors), cpu-weight,
  *                disk-bandwidth, disk-ops, disk-burst (of all disks together),
  *                vsock-bandwidth, vsock-burst (both ways together); 0: no limit
  *   [run]        command, user (uid or uid:gid or a name; never root),
@@ -65,9 +66,11 @@ struct manifest {
 	char name[MANIFEST_NAME_MAX + 1]; /* [a-z0-9]([a-z0-9-]*[a-z0-9])? */
 	uint32_t version;                 /* default 1 */
 	struct digest kernel, initramfs, rootfs;
-	uint32_t vcpus;  /* 1..32; default 1 */
-	uint64_t memory; /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB; default 128 MiB */
-	uint64_t state;  /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096; default 0 */
+	uint32_t vcpus;      /* 1..32; default 1 */
+	uint64_t memory;     /* bytes, 64 MiB .. 64 GiB, a multiple of 1 MiB; default 128 MiB */
+	uint64_t cpu;        /* thousandths of a processor, 0 or 10 .. 32000; default 0 */
+	uint64_t cpu_weight; /* 0 or 1 .. 10000; default 0 */
+	uint64_t state;      /* bytes, 0 or 8 MiB .. 16 TiB, a multiple of 4096; default 0 */
 	struct rate_limit disk_rate;  /* sizes 0 or 4 KiB .. 1 TiB, ops 0 .. 10^9; default 0 */
 	struct rate_limit vsock_rate; /* the same; ops is 0 */
 	char **argv;               /* NULL-terminated, at least one; argv[0] is an absolute path */
@@ -90,7 +93,7 @@ struct manifest {
 	enum manifest_idle idle_action;  /* default sleep */
 	char **labels;                   /* NULL-terminated, key=value */
 	/* Where it says so, for messages; 0: nowhere, it is the default. */
-	unsigned vcpus_line, memory_line, state_line;
+	unsigned vcpus_line, memory_line, state_line, cpu_line, cpu_weight_line;
 	unsigned disk_bandwidth_line, disk_ops_line, vsock_bandwidth_line;
 };
 

@@ -15,8 +15,10 @@
  *             vcpus, memory, state       of one agent
  *             vcpus-total, memory-total  of all agents that run
  *             state-total                of all agents there are
- *             disk-bandwidth, disk-ops, vsock-bandwidth
+ *             cpu, disk-bandwidth, disk-ops, vsock-bandwidth
  *                                        of one agent, and what one has that asks for none
+ *             unenforced-quotas = refuse, allow: one that asks for what this host
+ *                                        cannot hold it to
  *   [isolation] a protection each (enum sandbox_protection), or jail for all
  *             that have no key of their own = required, if-possible, off
  *   [identity]  uids = FIRST-LAST
@@ -35,6 +37,7 @@ enum sandbox_key {
 	SANDBOX_MEMORY_TOTAL,
 	SANDBOX_STATE,
 	SANDBOX_STATE_TOTAL,
+	SANDBOX_CPU,
 	SANDBOX_DISK_BANDWIDTH,
 	SANDBOX_DISK_OPS,
 	SANDBOX_VSOCK_BANDWIDTH,
@@ -64,6 +67,8 @@ enum sandbox_need {
 	SANDBOX_OFF
 };
 
+enum sandbox_unenforced { SANDBOX_REFUSE, SANDBOX_ALLOW };
+
 /* Far above what distributions, and their subordinate ranges, give to people. */
 #define SANDBOX_UID_FIRST 1879048192u
 #define SANDBOX_UID_LAST  1879113727u
@@ -80,6 +85,7 @@ struct sandbox {
 	unsigned need_line[SANDBOX_PROTECTIONS]; /* 0: it is the default */
 	struct sandbox_uids uids;                /* of agents; their gids are the same */
 	unsigned uids_line;
+	enum sandbox_unenforced unenforced;
 };
 
 /* As if the file were empty. */
