@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # variables of run and lib.sh
 # Quotas by cgroup v2, as the host sees them: what they are set to, what they do, and that they cannot be lost unseen.
 
-# group NAME: the directory of its VMM's cgroup; nothing if it is in none of ours.
-group() {
+# group_of NAME: the directory of its VMM's cgroup; nothing if it is in none of ours.
+group_of() {
 	local path
 
 	path=$(sed -n 's/^0:://p' "/proc/$(field "$1" pid)/cgroup")
@@ -10,9 +10,9 @@ group() {
 	echo "/sys/fs/cgroup$path"
 }
 
-# holds NAME FILE VALUE
-holds() {
-	is "$2 of $1" "$(cat "$(group "$1")/$2")" "$3"
+# quota_is NAME FILE VALUE
+quota_is() {
+	is "$2 of $1" "$(cat "$(group_of "$1")/$2")" "$3"
 }
 
 value_in() {
@@ -20,7 +20,7 @@ value_in() {
 }
 
 is_throttled() {
-	[ "$(value_in "$(group "$1")/cpu.stat" nr_throttled)" -gt 3 ]
+	[ "$(value_in "$(group_of "$1")/cpu.stat" nr_throttled)" -gt 3 ]
 }
 
 # is_in DIRECTORY PID
@@ -34,12 +34,12 @@ is_empty() {
 
 quotas_there() {
 	is "what kosvmd cannot bound" "$(kosvm info | grep '^quotas' | grep -v io.max)" ""
-	holds mill memory.oom.group 1
-	holds mill pids.max 64
-	holds mill cpu.max 'max 100000'
-	holds mill cpu.weight 100
-	has "memory.max" "$(cat "$(group mill)/memory.max")" '^1[0-9]{8}$'
-	[ ! -e "$(group mill)/memory.swap.max" ] || holds mill memory.swap.max 0
+	quota_is mill memory.oom.group 1
+	quota_is mill pids.max 64
+	quota_is mill cpu.max 'max 100000'
+	quota_is mill cpu.weight 100
+	has "memory.max" "$(cat "$(group_of mill)/memory.max")" '^1[0-9]{8}$'
+	[ ! -e "$(group_of mill)/memory.swap.max" ] || quota_is mill memory.swap.max 0
 }
 
 # It reads and writes all that its guest has, and what it takes beside that is far from the limit.
@@ -50,7 +50,7 @@ quotas_memory() {
 	k exec mill /opt/test/mill fill 90
 	has "code of a program that takes what there is" "$code" '^(0|137)$'
 	good exec mill sh -c 'head -c 20971520 /dev/zero >/state/fill; sync -f /state/fill; rm /state/fill'
-	dir=$(group mill)
+	dir=$(group_of mill)
 	max=$(cat "$dir/memory.max")
 	peak=$(cat "$dir/memory.peak" 2>/dev/null || cat "$dir/memory.current")
 	echo "  memory: peak $((peak >> 10)) KiB of $((max >> 10)) KiB; anon $(($(value_in "$dir/memory.stat" anon) >> 10)), shmem \
@@ -64,16 +64,16 @@ quotas_cpu() {
 	sed -i '/^vcpus/a cpu = 20%\ncpu-weight = 50' spinner.ini
 	sign spinner.ini
 	good run -d spinner.ini
-	holds spinner cpu.max '20000 100000'
-	holds spinner cpu.weight 50
+	quota_is spinner cpu.max '20000 100000'
+	quota_is spinner cpu.weight 50
 	until_true 60 is_throttled spinner
 	good update spinner --cpu 150% --cpu-weight 200
-	holds spinner cpu.max '150000 100000'
-	holds spinner cpu.weight 200
+	quota_is spinner cpu.max '150000 100000'
+	quota_is spinner cpu.weight 200
 	good update spinner --cpu none
-	holds spinner cpu.max 'max 100000'
+	quota_is spinner cpu.max 'max 100000'
 	good update spinner --reset
-	holds spinner cpu.max '20000 100000'
+	quota_is spinner cpu.max '20000 100000'
 	has inspect "$(kosvm inspect spinner | tr -d ' \n')" '"cpu_permille":\{"value":200,"from":"manifest"\}'
 }
 
@@ -81,25 +81,25 @@ quotas_cpu() {
 quotas_kept() {
 	local before
 
-	before=$(group spinner)
+	before=$(group_of spinner)
 	detach_kosvmd
 	has "its cgroup while kosvmd is away" "$(cat "$before/cgroup.procs")" '^[0-9]+'
 	echo 'max 100000' >"$before/cpu.max"
 	start_kosvmd "$work/kosvmd.log"
-	until_true 30 group spinner >"$work/group"
+	until_true 30 group_of spinner >"$work/group"
 	is "its cgroup" "$(tail -n 1 "$work/group")" "$before"
-	holds spinner cpu.max '20000 100000'
+	quota_is spinner cpu.max '20000 100000'
 }
 
 quotas_removed_underneath() {
 	local pid dir one
 
 	pid=$(field spinner pid)
-	dir=$(group spinner)
+	dir=$(group_of spinner)
 	echo "$pid" >/sys/fs/cgroup/cgroup.procs
 	until_true 30 is_in "$dir" "$pid"
 	is state "$(field spinner state)" running
-	holds spinner cpu.max '20000 100000'
+	quota_is spinner cpu.max '20000 100000'
 	has "what inspect says" "$(kosvm inspect spinner)" 'its VM was out of its cgroup; it was put back'
 	# Twice, and the directory as well.
 	while read -r one; do echo "$one" >/sys/fs/cgroup/cgroup.procs; done <<<"$(cat "$dir/cgroup.procs")"
@@ -121,7 +121,7 @@ quotas_base_removed() {
 	find "$base" -mindepth 1 -depth -type d -exec rmdir {} +
 	rmdir "$base" /sys/fs/cgroup/kosvm
 	good start mill
-	holds mill pids.max 64
+	quota_is mill pids.max 64
 }
 
 # The guest cannot make its VMM take more than it may, so the limit comes down to what it has.
@@ -130,7 +130,7 @@ quotas_oom() {
 
 	manifest fat '/opt/test/mill stubborn'
 	good run -d fat.ini
-	dir=$(group fat)
+	dir=$(group_of fat)
 	until_true 30 sh -c "echo 1 >$dir/memory.max"
 	until_true 60 is_field fat state failed
 	has "reason" "$(field fat reason)" 'took more than .* of memory.*memory.max'
@@ -138,7 +138,7 @@ quotas_oom() {
 	[ ! -e "$dir" ] || fail "$dir is still there"
 	# The same while nobody watches.
 	good start fat
-	dir=$(group fat)
+	dir=$(group_of fat)
 	detach_kosvmd
 	echo 1 >"$dir/memory.max"
 	until_true 60 is_empty "$dir"
