@@ -34,6 +34,7 @@ const struct cmd *const cli_cmds[] = {
 	&cmd_image,
 	&cmd_key,
 	&cmd_manifest,
+	&cmd_policy,
 	&cmd_panic,
 	&cmd_unpanic,
 	&cmd_info,

@@ -184,6 +184,10 @@ int manifest_parse(
 	p.m.cpu_weight_line = p.key_line[KEY_CPU_WEIGHT];
 	p.m.disk_bandwidth_line = p.key_line[KEY_DISK_BANDWIDTH];
 	p.m.disk_ops_line = p.key_line[KEY_DISK_OPS];
+	p.m.disk_burst_line = p.key_line[KEY_DISK_BURST];
+	p.m.vsock_burst_line = p.key_line[KEY_VSOCK_BURST];
+	p.m.console_line = p.key_line[KEY_CONSOLE];
+	p.m.log_line = p.key_line[KEY_LOG];
 	p.m.vsock_bandwidth_line = p.key_line[KEY_VSOCK_BANDWIDTH];
 	*ret = p.m;
 	return 0;

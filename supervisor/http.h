@@ -57,7 +57,7 @@ int route_find(const char *method, const struct http_target *t, const struct rou
 
 extern const struct route agent_routes[], life_routes[], stream_routes[], log_routes[],
 	image_routes[], host_routes[], watch_routes[], metrics_routes[], stats_routes[],
-	panic_routes[], update_routes[];
+	panic_routes[], update_routes[], policy_routes[];
 
 /*
  * One request that came in whole. It lives until its answer has gone or its

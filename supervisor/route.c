@@ -36,7 +36,7 @@ int route_find(const char *method, const struct http_target *t, const struct rou
 {
 	const struct route *const tables[] = { agent_routes, life_routes, stream_routes, log_routes,
 		image_routes, host_routes, watch_routes, metrics_routes, stats_routes, panic_routes,
-		update_routes };
+		update_routes, policy_routes };
 	const char *args[HTTP_ARGS_MAX] = { 0 };
 	size_t len = 0;
 

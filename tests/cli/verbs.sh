@@ -45,6 +45,24 @@ for wrong in "--cpu 1." "--cpu .5" "--cpu 1.5.0" "--cpu 1.2345" "--cpu 12.34%" "
 	try kosvm update $wrong a
 	expect "update $wrong" 2 "expected|requires|usage"
 done
+printf '[agent]\nname = modest\n' >modest.ini
+printf '[agent]\nname = greedy\n' >greedy.ini
+printf '\xff' >latin.ini
+try kosvm policy explain modest.ini
+asked "policy explain" POST /v1/policy '"file": "modest.ini"'
+expect "policy explain: a line for each limit" 0 'memory +128M +modest.ini:9 +2G \(sandbox.ini:4\)'
+expect "policy explain: a default" 0 'cpu +no limit +default +-'
+expect "policy explain: what is not there" 0 'without quotas io.max: no disk'
+try kosvm policy explain --format json modest.ini
+is "policy explain --format json" "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["limits"][0]["value"])' <<<"$out")" = 128M
+try kosvm policy explain greedy.ini
+expect "policy explain: what is refused" 1 "too much"
+try kosvm policy explain latin.ini
+expect "policy explain: no text" 1 "UTF-8"
+try kosvm policy explain
+expect "policy explain of nothing" 2 "expected one manifest"
+try kosvm policy
+expect "policy without a command" 2 "explain"
 try kosvm update a
 expect "update without a limit" 2 "nothing to change"
 try kosvm update --disk-ops 5

@@ -94,7 +94,8 @@ struct manifest {
 	char **labels;                   /* NULL-terminated, key=value */
 	/* Where it says so, for messages; 0: nowhere, it is the default. */
 	unsigned vcpus_line, memory_line, state_line, cpu_line, cpu_weight_line;
-	unsigned disk_bandwidth_line, disk_ops_line, vsock_bandwidth_line;
+	unsigned disk_bandwidth_line, disk_ops_line, disk_burst_line;
+	unsigned vsock_bandwidth_line, vsock_burst_line, console_line, log_line;
 };
 
 /*
