@@ -132,6 +132,8 @@ static int limit_all(const struct jail_config *cfg, const char **step)
 		{ RLIMIT_CORE, 0 },
 		{ RLIMIT_NOFILE, FILES },
 		{ RLIMIT_FSIZE, cfg->file_size },
+		/* All that the filters let it map later. */
+		{ RLIMIT_DATA, cfg->memory ? cfg->memory : RLIM_INFINITY },
 		{ RLIMIT_MEMLOCK, 0 },
 		{ RLIMIT_MSGQUEUE, 0 },
 		/* It counts what a uid has; one that is shared has more than a VMM. */

@@ -299,6 +299,7 @@ static struct vmm_jail jail_of(const struct agent *a)
 		.protections = a->sup->isolation.jail,
 		.uid = a->row.host_uid,
 		.file_size = a->manifest.state > most ? a->manifest.state : most,
+		.memory = quotas_address_space(&a->manifest),
 		.cgroup_fd = a->cgroup.fd > 0 ? a->cgroup.fd : 0,
 	};
 }

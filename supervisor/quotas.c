@@ -14,7 +14,8 @@ static const struct {
 	const char *without; /* what there is instead */
 } told[CGROUP_CONTROLLERS] = {
 	[CGROUP_CPU] = { "cpu.max, cpu.weight", "nothing bounds an agent but its number of vCPUs" },
-	[CGROUP_MEMORY] = { "memory.max, memory.swap.max", "the size of the VM bounds its guest" },
+	[CGROUP_MEMORY] = { "memory.max, memory.swap.max",
+		"the size of the VM and RLIMIT_DATA bound it" },
 	[CGROUP_PIDS] = { "pids.max", "seccomp and the limit of processes bound it" },
 	[CGROUP_IO] = { "io.max", "the VMM's own rates bound its guest" },
 };
@@ -127,6 +128,12 @@ int quotas_check_change(const struct agent *a, const struct limits_changed *c, s
 uint64_t quotas_overhead(const struct manifest *m)
 {
 	return (48ULL << 20) + m->vcpus * (1ULL << 20) + m->memory / 64;
+}
+
+uint64_t quotas_address_space(const struct manifest *m)
+{
+	/* vCPUs, two disks, the loop, and as many again. */
+	return m->memory + (64ULL << 20) + (m->vcpus + 8ULL) * (16ULL << 20);
 }
 
 json_t *quotas_describe(const struct quotas *q)

@@ -41,5 +41,8 @@ int quotas_check_change(const struct agent *a, const struct limits_changed *c, s
 /* The most that a VMM takes beside its guest's memory, with what the kernel keeps for it. */
 uint64_t quotas_overhead(const struct manifest *m);
 
+/* The most of private memory that it may map, used or not: with its threads' stacks. */
+uint64_t quotas_address_space(const struct manifest *m);
+
 /* [{"name": "cpu", "active": true, "by": "cpu.max, cpu.weight", "why": ""}, …] */
 json_t *quotas_describe(const struct quotas *q);

@@ -58,6 +58,7 @@ struct vmm_jail {
 	uint32_t protections;
 	uint32_t uid;
 	uint64_t file_size;
+	uint64_t memory;
 	int cgroup_fd; /* borrowed; 0: none */
 };
 

@@ -19,6 +19,7 @@ static int fork_vmm(struct vmm_proc *p, const struct vmm_proc_config *cfg, int p
 		.protections = cfg->jail.protections,
 		.uid = cfg->jail.uid,
 		.file_size = cfg->jail.file_size,
+		.memory = cfg->jail.memory,
 		.cgroup_fd = cfg->jail.cgroup_fd,
 		.name = "kosvm-vmm",
 		.program_fd = program,

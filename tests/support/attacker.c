@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #include <linux/io_uring.h>
+#include <linux/kvm.h>
 #include <linux/netlink.h>
 #include <linux/perf_event.h>
 
@@ -50,6 +51,11 @@ static int result(long r)
 static int open_a_path(void)
 {
 	return result(open(order.path, O_RDWR | O_CLOEXEC));
+}
+
+static int open_anothers_file(void)
+{
+	return result(open(order.others_path, O_RDWR | O_CLOEXEC));
 }
 
 static int read_a_users_file(void)
@@ -99,6 +105,11 @@ static int make_a_device(void)
 static int signal_a_process(void)
 {
 	return result(kill(order.victim, 0));
+}
+
+static int signal_another(void)
+{
+	return result(kill(order.other, 0));
 }
 
 static int trace_a_process(void)
@@ -329,6 +340,20 @@ static int make_many_processes(void)
 	return err;
 }
 
+static int take_memory(void)
+{
+	void *p = mmap(NULL, (size_t)order.pages * 65536, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? errno : 0;
+}
+
+/* Descriptor 2 is /dev/kvm. */
+static int make_another_vm(void)
+{
+	return result(ioctl(2, KVM_CREATE_VM, 0));
+}
+
 static int write_a_big_file(void)
 {
 	return result(pwrite(2, "x", 1, (off_t)order.pages * 4096));
@@ -339,6 +364,10 @@ static const struct {
 	int (*fn)(void);
 } deeds[] = {
 	{ "open a path", open_a_path },
+	{ "open another's file", open_anothers_file },
+	{ "signal another", signal_another },
+	{ "take memory", take_memory },
+	{ "make another VM", make_another_vm },
 	{ "read a user's file", read_a_users_file },
 	{ "list processes", list_processes },
 	{ "make a file", make_a_file },

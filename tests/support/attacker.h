@@ -12,11 +12,13 @@
 
 struct attack {
 	char deed[32];
-	uint32_t confine;  /* BOARD_CONFINE_*: locks itself first */
-	int32_t victim;    /* a process of the host */
-	uint16_t port;     /* that listens on the host's loopback */
-	char path[64];     /* a file that anybody may read and write */
-	char socket[64];   /* a socket in the file system that listens */
-	char abstract[64]; /* one that has no file */
-	uint64_t pages;    /* with memory, files, …: how many would be too many */
+	uint32_t confine;     /* BOARD_CONFINE_*: locks itself first */
+	int32_t victim;       /* a process of the host */
+	uint16_t port;        /* that listens on the host's loopback */
+	char path[64];        /* a file that anybody may read and write */
+	char others_path[64]; /* one of another agent's */
+	int32_t other;        /* a process of another agent's */
+	char socket[64];      /* a socket in the file system that listens */
+	char abstract[64];    /* one that has no file */
+	uint64_t pages;       /* with memory, files, …: how many would be too many */
 };

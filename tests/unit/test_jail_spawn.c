@@ -36,7 +36,8 @@ static struct attack base;
 static struct kerr e;
 static char dir[32];
 static int tcp = -1, abstract_fd = -1, path_fd = -1, file = -1, queue = -1, spare = -1;
-static pid_t victim;
+static int kvm = -1, output = -1; /* what is its descriptor 2 */
+static pid_t victim, other;
 static char said[600];
 
 static int listening(int family, const void *name, socklen_t len)
@@ -81,6 +82,25 @@ static void setup(void)
 			(void)pause();
 	}
 	base.victim = victim;
+	/* Another agent: a uid of its own, a file of its own. */
+	(void)snprintf(base.others_path, sizeof(base.others_path), "%s/others", dir);
+	ck_assert_int_eq(close(open(base.others_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)), 0);
+	ck_assert_int_eq(chown(base.others_path, UID + 1, UID + 1), 0);
+	other = fork();
+	ck_assert_int_ge(other, 0);
+	if (other == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setresuid(UID + 1, UID + 1, UID + 1) < 0)
+			_exit(1);
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(void)raise(SIGSTOP);
+		for (;;)
+			(void)pause();
+	}
+	ck_assert_int_eq(waitpid(other, NULL, WUNTRACED), other);
+	base.other = other;
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	output = file;
 	queue = msgget(victim, IPC_CREAT | 0666);
 	ck_assert_int_ge(queue, 0);
 	/* One that a careless parent would leave open. */
@@ -92,6 +112,9 @@ static void teardown(void)
 {
 	(void)kill(victim, SIGKILL);
 	(void)waitpid(victim, NULL, 0);
+	(void)kill(other, SIGKILL);
+	(void)waitpid(other, NULL, 0);
+	close_fd(&kvm);
 	(void)msgctl(queue, IPC_RMID, NULL);
 	close_fd(&tcp);
 	close_fd(&abstract_fd);
@@ -99,6 +122,7 @@ static void teardown(void)
 	close_fd(&file);
 	close_fd(&spare);
 	(void)unlink(base.path);
+	(void)unlink(base.others_path);
 	(void)unlink(base.socket);
 	(void)unlink("/kosvm-attacker");
 	(void)unlink("/tmp/kosvm-attacker");
@@ -129,7 +153,7 @@ static int without(const struct attack *a)
 	if (pid == 0) {
 		(void)setpgid(0, 0);
 		(void)dup2(sv[1], VMM_PROTO_FD);
-		(void)dup2(file, 2);
+		(void)dup2(output, 2);
 		(void)execl(ATTACKER, "attacker", (char *)0);
 		_exit(252);
 	}
@@ -150,7 +174,8 @@ static int jailed(const struct attack *a, uint32_t protections)
 		.file_size = 1 << 20,
 		.name = "attacker",
 		.program_fd = program,
-		.stderr_fd = file,
+		.memory = 64 << 20,
+		.stderr_fd = output,
 	};
 	static struct vmm_msg m;
 	int sv[2];
@@ -199,6 +224,9 @@ static const struct {
 	{ "connect abstract", JAIL_NETWORK, ECONNREFUSED, false },
 	{ "share messages", JAIL_IPC, ENOENT, false },
 	{ "be root", JAIL_IDENTITY, EPERM, false },
+	{ "open another's file", JAIL_IDENTITY, EACCES, false },
+	{ "signal another", JAIL_IDENTITY, EPERM, false },
+	{ "take memory", JAIL_RLIMITS, ENOMEM, false },
 	{ "open many files", JAIL_RLIMITS, EMFILE, false },
 	{ "write a big file", JAIL_RLIMITS, EFBIG, false },
 	{ "make many processes", JAIL_RLIMITS | JAIL_IDENTITY, EAGAIN, false },
@@ -259,6 +287,9 @@ static const struct {
 	{ "trace a process", true },
 	{ "be root", true },
 	{ "make many processes", true },
+	{ "open another's file", true },
+	{ "signal another", true },
+	{ "make another VM", false },
 };
 
 START_TEST(behind_the_lock)
@@ -266,6 +297,11 @@ START_TEST(behind_the_lock)
 	struct attack a = attack_of(locked[_i].deed);
 	int got;
 
+	if (strcmp(a.deed, "make another VM") == 0) {
+		if (kvm < 0)
+			return; /* this machine has none */
+		output = kvm;
+	}
 	if (!locked[_i].privileged) {
 		got = jailed(&a, JAIL_ALL & ~(uint32_t)JAIL_CAPABILITIES);
 		/* A kernel may have been built, or set up, without it. */

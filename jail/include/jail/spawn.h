@@ -27,6 +27,7 @@ struct jail_config {
 	uint32_t protections; /* JAIL_* */
 	uint32_t uid;         /* with JAIL_IDENTITY */
 	uint64_t file_size;   /* with JAIL_RLIMITS: the most bytes it may make a file */
+	uint64_t memory;      /* with it: of private memory that it may map; 0: any */
 	const char *name;     /* argv[0], its only argument */
 	int program_fd;       /* a static program that everybody may execute: there is no loader */
 	int socket_fd;        /* its descriptor 3, VMM_PROTO_FD */
