@@ -1,4 +1,5 @@
 """What must be true of processes, files, database and logs while no request is on its way."""
+import glob
 import os
 import re
 import sqlite3
@@ -117,12 +118,25 @@ class Checks:
             raise Failure("other mounts than before")
 
     def cgroups(self):
-        """kosvmd makes none: it and its VMMs are where this test is."""
+        """kosvmd stays where it is; each VMM is in one of its agent's, and there is no other. Without controllers there is none."""
         own = read_text("/proc/self/cgroup")
-        for pid in self.host.processes("kosvmd") + self.host.processes("kosvm-vmm"):
-            there = read_text("/proc/%d/cgroup" % pid)
-            if stat_fields(pid) and there and there != own:
-                raise Failure("process %d is in another cgroup: %s" % (pid, there))
+        fail_if([p for p in self.host.processes("kosvmd") if stat_fields(p) and read_text("/proc/%d/cgroup" % p) not in ("", own)], "kosvmd moved")
+        there = "/sys/fs/cgroup/cgroup.controllers"
+        groups = os.path.exists(there) and "cpu" in read_text(there).split()
+        for attempt in range(50):
+            wrong = self.wrong_cgroups(own, groups)
+            if not wrong:
+                return
+            time.sleep(0.1)  # one that is just ending
+        fail_if(wrong, "in a wrong cgroup, or left over")
+
+    def wrong_cgroups(self, own, groups):
+        vmms = {(d, pid): read_text("/proc/%d/cgroup" % pid) for d, all_of in self.host.vmms().items() for pid, _ in all_of}
+        if not groups:
+            return [v for v, there in vmms.items() if there not in ("", own)]
+        made = sorted(os.path.basename(g) for g in glob.glob("/sys/fs/cgroup/kosvm/agents-*/*") if os.path.isdir(g))
+        strays = [v for v, there in vmms.items() if there and not re.fullmatch("0::/kosvm/agents-[0-9a-f]+-[0-9a-f]+/%s\n" % v[0], there)]
+        return strays or ([made, sorted(vmms)] if made != sorted({d for d, _ in vmms}) else [])
 
     # ---- database ----
 
